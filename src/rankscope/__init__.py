@@ -1,0 +1,78 @@
+"""rankscope measures the rank of attention matrices, and says how far each number can be trusted.
+
+>>> import rankscope as rs
+>>> A = rs.synthetic(n=64, d=16, mask="causal")
+>>> result = rs.analyze(A)
+>>> result["rank_exact"].value, result["rank_exact"].guarantee
+(64, 'proved')
+
+Names are resolved on first use, so that importing the package imports no numerical library.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from rankscope.analyzer.measure import Numerics as Numerics
+    from rankscope.analyzer.measure import measure as measure
+    from rankscope.attention.build import attention as attention
+    from rankscope.attention.build import matrix as matrix
+    from rankscope.attention.kernels import FeatureKernel as FeatureKernel
+    from rankscope.attention.kernels import ScoreKernel as ScoreKernel
+    from rankscope.attention.kernels import kernel as kernel
+    from rankscope.attention.masks import Mask as Mask
+    from rankscope.attention.masks import mask as mask
+    from rankscope.errors import InputError as InputError
+    from rankscope.errors import RankscopeError as RankscopeError
+    from rankscope.generators.stack import Synthetic as Synthetic
+    from rankscope.generators.stack import synthetic as synthetic
+    from rankscope.generators.tensors import File as File
+    from rankscope.generators.tensors import load as load
+    from rankscope.records import Reading as Reading
+    from rankscope.records import Record as Record
+    from rankscope.records import Table as Table
+    from rankscope.study import Result as Result
+    from rankscope.study import Study as Study
+    from rankscope.study import analyze as analyze
+    from rankscope.study import compare as compare
+    from rankscope.study import logdet as logdet
+    from rankscope.study import run as run
+    from rankscope.study import singular_values as singular_values
+    from rankscope.study import spectrum as spectrum
+
+HOMES = {
+    "analyzer.measure": ["LogDet", "Bounds", "Needs", "Numerics", "Rows", "Scores", "Smallest", "Spectrum", "measure"],
+    "arrays": ["Storage"],
+    "attention.build": ["attention", "matrix"],
+    "attention.kernels": ["FeatureKernel", "ScoreKernel", "kernel"],
+    "attention.masks": ["Mask", "mask"],
+    "attention.operators": ["Dense", "Factored", "Mean", "Product"],
+    "errors": ["FormatError", "InputError", "MaskError", "NonFiniteError", "RankscopeError", "ResourceError", "UsageError"],
+    "generators.stack": ["Synthetic", "synthetic"],
+    "generators.tensors": ["File", "load"],
+    "records": ["Reading", "Record", "Table"],
+    "study": ["Result", "Study", "analyze", "compare", "logdet", "run", "singular_values", "spectrum"],
+}
+"""Where each public name lives. Every measure is public too, under its own name."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("testing",):
+        return import_module(f"rankscope.{name}")
+    for module, names in HOMES.items():
+        if name in names:
+            return getattr(import_module(f"rankscope.{module}"), name)
+    if not name.startswith("_"):
+        from rankscope.analyzer.analyze import MEASURES
+
+        if name in MEASURES.names() or name in MEASURES.aliases:
+            return MEASURES[name].function
+    raise AttributeError(f"module 'rankscope' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    from rankscope.analyzer.analyze import MEASURES
+
+    return sorted({"__version__", "testing", *(name for names in HOMES.values() for name in names), *MEASURES.names()})

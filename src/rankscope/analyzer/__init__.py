@@ -1,0 +1,1 @@
+"""What is measured: spectra, determinants, ranks and rows, each with how far it can be trusted."""

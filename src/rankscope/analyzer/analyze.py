@@ -1,0 +1,95 @@
+"""Every need computed once, every measure read from it: one operator in, its rows of a table out."""
+
+from dataclasses import dataclass
+from typing import Final, get_args
+
+from rankscope.analyzer import rank, sparsity, values  # registers the measures
+from rankscope.analyzer.measure import MEASURES, Group, Measure, Needs, Numerics
+from rankscope.analyzer.spectrum import Spectrum
+from rankscope.attention.operators import Operator, Origin
+from rankscope.errors import RankscopeError
+from rankscope.records import Matrix, Record, Series
+
+__all__ = ["Analysed", "analyse", "chosen", "rank", "refused", "sparsity", "values"]
+
+GROUPS: Final = get_args(Group)
+
+LONGEST_SERIES: Final = 4096
+"""Spectra of larger matrices are not written into tables."""
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """What one matrix adds to a table."""
+
+    matrix: Matrix
+    records: list[Record]
+    series: list[Series]
+
+
+def chosen(names: tuple[str, ...]) -> list[Measure]:
+    """The measures called `names`; the default set for no names, every measure for "all"."""
+    everything: list[Measure] = sorted((entry.function for entry in MEASURES), key=lambda each: GROUPS.index(each.group))
+    if not names:
+        return [measure for measure in everything if measure.default]
+    if "all" in names:
+        return everything
+    wanted = {MEASURES[name].function.name for name in names}
+    return [measure for measure in everything if measure.name in wanted]
+
+
+def analyse(operator: Operator, identity: int, measures: list[Measure], numerics: Numerics) -> Analysed:
+    """Measure one matrix; the same needs serve all measures of the same subject."""
+    needs: dict[str, Needs] = {}
+    records: list[Record] = []
+    series: dict[str, Series] = {}
+    for measure in measures:
+        for subject in measure.subjects(operator):
+            shared = needs.setdefault(subject.subject, Needs(subject, numerics))
+            reading = measure.read(shared)
+            records.append(measure.row(reading, subject, identity))
+            if Spectrum in measure.kinds.values() and "singular_values" not in series:
+                spectrum = shared.spectrum
+                values = [spectrum.absolute(float(value)) for value in spectrum.values]
+                if len(values) <= LONGEST_SERIES and None not in values:
+                    listed = [float(value) for value in values if value is not None]
+                    series["singular_values"] = row("singular_values", listed, spectrum.error.tolist(), operator, identity)
+            for name, listed in reading.series.items():
+                series[name] = row(name, listed, [], operator, identity)
+    return Analysed(described(operator.origin, operator.shape, identity), records, list(series.values()))
+
+
+def row(name: str, values: list[float], errors: list[float], operator: Operator, identity: int) -> Series:
+    """A series with the place of its matrix, indexed from 1."""
+    origin = operator.origin
+    index = list(range(1, len(values) + 1))
+    return Series(identity, name, index, values, errors, origin.layer, origin.head, origin.over, origin.seed)
+
+
+def described(origin: Origin, shape: tuple[int, int], identity: int) -> Matrix:
+    """The row of `matrices` for a matrix of this origin."""
+    fields = {name: value for name, value in vars(origin).items() if name in Matrix.__dataclass_fields__}
+    return Matrix(identity, rows=shape[0], columns=shape[1], **fields)
+
+
+def refused(
+    origin: Origin, shape: tuple[int, int], reason: RankscopeError, identity: int, measures: list[Measure]
+) -> Analysed:
+    """A matrix that could not be measured: every measure null, with the error's code and what it said."""
+    records = [
+        Record(
+            identity,
+            measure.name,
+            None,
+            unit=measure.unit,
+            because=reason.given,
+            layer=origin.layer,
+            head=origin.head,
+            over=origin.over,
+            seed=origin.seed,
+            status="refused",
+            code=reason.code,
+        )
+        for measure in measures
+    ]
+    return Analysed(described(origin, shape, identity), records, [])

@@ -1,0 +1,264 @@
+"""A measure is a function, and the type of its parameter says what it needs.
+
+Needs are computed once per matrix and shared: twenty measures of singular values cost one decomposition.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankscope.analyzer.determinant import LogDet, logdet
+from rankscope.analyzer.smallest import Smallest, smallest
+from rankscope.analyzer.spectrum import Spectrum, factor_spectrum, spectrum
+from rankscope.arrays import FLOAT64, Array, Float64, Storage, blas_threads
+from rankscope.attention.build import single
+from rankscope.attention.operators import Dense, Operator, diagonal, stored, stored_differs
+from rankscope.attention.structure import Structure
+from rankscope.records import Reading, Record
+from rankscope.registry import Registry
+
+Group = Literal["rank", "scores", "determinant", "spectrum", "rows"]
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """How ranks are counted: a rule by name or a relative tolerance `rtol` (times σ₁); by default the rule follows
+    the storage: numpy's for float64, the storage error for anything stored in fewer bits."""
+
+    rule: str | None = None
+    rtol: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of a matrix: weights (n × m), the number of keys each may see, and their storage precision."""
+
+    weights: Array
+    support: NDArray[np.intp]
+    storage: Storage
+
+    @cached_property
+    def alive(self) -> NDArray[np.bool_]:
+        """Rows with any weight at all."""
+        return np.asarray((self.weights != 0).any(axis=1))
+
+    @cached_property
+    def defects(self) -> Float64:
+        """|Σ_j A_ij − 1| of each row; infinite where the sum overflows."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.nan_to_num(np.abs(self.weights.sum(axis=1) - 1.0), nan=np.inf, posinf=np.inf)
+
+    @cached_property
+    def not_stochastic(self) -> str:
+        """Why the rows are not probability distributions; empty if they are, up to their storage precision."""
+        slack = 16 * self.storage.unit + self.weights.shape[1] * (self.storage.smallest + FLOAT64.unit)
+        if not np.isrealobj(self.weights):
+            return "not stochastic: complex entries"
+        if (self.weights < 0).any():
+            return f"not stochastic: {int(np.count_nonzero(self.weights < 0))} negative entries"
+        if (self.defects[self.alive] > slack).any():
+            return f"not stochastic: rows sum to one only within {self.defects[self.alive].max():.2g}"
+        return "" if self.alive.any() else "empty: no row has any weight"
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What is known of the scores: the singular values of q kᵀ up to a factor, with an error bound, their shape and
+    the head size d; and the largest score that a query sees. `values` is None where queries and keys are not known."""
+
+    values: Float64 | None
+    error: float
+    shape: tuple[int, int]
+    d: int
+    largest: float | None
+    because: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """What structure alone says of a matrix: itself, and how many diagonal blocks surely have rank one or more."""
+
+    structure: Structure
+    at_least: int
+
+
+@dataclass(frozen=True, eq=False)
+class Needs:
+    """Everything a measure may ask of one matrix, each computed at most once."""
+
+    operator: Operator
+    numerics: Numerics = field(default_factory=Numerics)
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        return spectrum(self.operator)
+
+    @cached_property
+    def logdet(self) -> LogDet:
+        return logdet(self.operator, lambda: self.spectrum)
+
+    @cached_property
+    def smallest(self) -> Smallest:
+        return smallest(self.operator, self.spectrum, self.logdet)
+
+    @cached_property
+    def rows(self) -> Rows:
+        return Rows(self.operator.matrix, self.operator.support, self.operator.storage)
+
+    @cached_property
+    def scores(self) -> Scores:
+        operator = self.operator
+        if not isinstance(operator, Dense) or operator.scores is None:
+            feature = operator.subject == "factors"
+            because = "the kernel acts on features, not on scores" if feature else "the queries and keys are not given"
+            return Scores(None, 0.0, operator.shape, 0, None, because)
+        pair = operator.scores
+        values, error = factor_spectrum(pair.left, pair.right)
+        return Scores(values, error, operator.shape, pair.left.shape[1], operator.max_logit)
+
+    @cached_property
+    def bounds(self) -> Bounds:
+        structure = self.operator.structure
+        own = diagonal(self.operator)
+        if structure.triangular and own is not None:
+            at_least = int(np.count_nonzero((own.sign != 0) & np.isfinite(own.error)))
+        else:
+            at_least = int(min(structure.shape) > 0 and self.operator.matrix.any())
+        return Bounds(structure, at_least)
+
+    def of(self, kind: type) -> Any:
+        """The need of type `kind`."""
+        return NEEDS[kind](self)
+
+
+NEEDS: Final[Mapping[type, Callable[[Needs], Any]]] = {
+    Spectrum: lambda needs: needs.spectrum,
+    LogDet: lambda needs: needs.logdet,
+    Smallest: lambda needs: needs.smallest,
+    Rows: lambda needs: needs.rows,
+    Scores: lambda needs: needs.scores,
+    Bounds: lambda needs: needs.bounds,
+    Storage: lambda needs: needs.operator.storage,
+    Numerics: lambda needs: needs.numerics,
+}
+"""What a parameter of a measure may be annotated with, and where it comes from."""
+
+BY_STRUCTURE: Final = {LogDet, Bounds}
+"""Needs that structure gives for the exact subject, even where the stored numbers are a different matrix."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A registered measure. Called with a matrix, or anything that makes one, it returns a `Record`."""
+
+    function: Callable[..., Reading | float]
+    unit: str
+    group: Group
+    default: bool
+
+    def __post_init__(self) -> None:
+        named = {"__doc__": self.function.__doc__, "__name__": self.function.__name__, "__wrapped__": self.function}
+        self.__dict__.update(named, __module__=self.function.__module__)
+
+    @cached_property
+    def kinds(self) -> dict[str, type]:
+        """The parameters of the measure and the needs that they are annotated with."""
+        return {name: each.annotation for name, each in inspect.signature(self.function).parameters.items()}
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    def __call__(self, matrix: Any, *, rule: str | None = None, rtol: float | None = None) -> Record:
+        """The record of this measure for one matrix; `rule` and `rtol` choose the tolerance of numerical ranks."""
+        operator = self.subjects(single(matrix))[0]
+        with blas_threads(1):
+            return self.record(Needs(operator, Numerics(rule, rtol)))
+
+    def record(self, needs: Needs, identity: int = 0) -> Record:
+        """The reading as a row of a table: the record of matrix number `identity`."""
+        return self.row(self.read(needs), needs.operator, identity)
+
+    def row(self, reading: Reading, operator: Operator, identity: int) -> Record:
+        """The row of a table that a reading makes, with the place of its matrix."""
+        origin = operator.origin
+        return Record(
+            identity,
+            self.name,
+            reading.value,
+            reading.low,
+            reading.high,
+            reading.sign,
+            self.unit,
+            reading.guarantee,
+            reading.subject or operator.subject,
+            reading.method,
+            reading.because,
+            origin.layer,
+            origin.head,
+            origin.over,
+            origin.seed,
+            details=reading.details,
+        )
+
+    def read(self, needs: Needs) -> Reading:
+        """The reading of this measure, from needs that are already shared."""
+        found = self.function(**{name: needs.of(kind) for name, kind in self.kinds.items()})
+        if isinstance(found, Reading):
+            return found
+        kinds = set(self.kinds.values())
+        method = f"from {needs.spectrum.method}" if Spectrum in kinds else "computed in float64"
+        return Reading(float(found), "estimated", method)
+
+    def subjects(self, operator: Operator) -> list[Operator]:
+        """The matrices this measure speaks of: the subject, the stored numbers, or both where they differ.
+
+        Structure knows the exact subject. Singular values and rows are those of the numbers that are stored.
+        """
+        if not stored_differs(operator):
+            return [operator]
+        if BY_STRUCTURE & set(self.kinds.values()):
+            return [operator, stored(operator)]
+        if Scores in self.kinds.values() or operator.storage is FLOAT64:
+            return [operator]
+        return [stored(operator)]
+
+
+MEASURES: Final = Registry[Any]("measure", aliases={"erank": "effective_rank"})
+
+
+@overload
+def measure(function: Callable[..., Reading | float], /) -> Measure: ...
+@overload
+def measure(*, unit: str = "", group: Group = "spectrum", default: bool = True) -> Callable[[Any], Measure]: ...
+def measure(
+    function: Callable[..., Reading | float] | None = None,
+    /,
+    *,
+    unit: str = "",
+    group: Group = "spectrum",
+    default: bool = True,
+) -> Any:
+    """Register a function as a measure under its own name. Its parameters are annotated with what they need:
+    `Spectrum`, `LogDet`, `Smallest`, `Rows`, `Scores`, `Bounds`, `Storage`, `Numerics`.
+
+    It returns a number, or a `Reading` with bounds, guarantee and method. A measure that is not `default` is computed
+    only when it is named.
+    """
+
+    def register(function: Callable[..., Reading | float]) -> Measure:
+        made = Measure(function, unit, group, default)
+        MEASURES.add(made.name, made)
+        return made
+
+    return register if function is None else register(function)
+
+
+def unknown(because: str, **known: Any) -> Reading:
+    """A reading without a value, and why."""
+    return Reading(None, because=because, **known)

@@ -1,0 +1,104 @@
+"""What the determinant and the singular values themselves say: sizes, ratios, eigenvalues."""
+
+import math
+
+import numpy as np
+
+from rankscope.analyzer.determinant import LogDet
+from rankscope.analyzer.measure import Bounds, Rows, measure, unknown
+from rankscope.analyzer.smallest import Smallest
+from rankscope.analyzer.spectrum import Spectrum
+from rankscope.arrays import power_of_two, scaled
+from rankscope.records import Reading
+
+
+@measure(unit="nats", group="determinant")
+def logdet(determinant: LogDet) -> Reading:
+    """ln|det A|, with the sign of the determinant; null with sign 0 for a singular matrix."""
+    return Reading(
+        determinant.log_abs,
+        determinant.guarantee,
+        determinant.method,
+        determinant.because,
+        determinant.low,
+        determinant.high,
+        determinant.sign,
+    )
+
+
+@measure
+def sigma_max(spectrum: Spectrum) -> Reading:
+    """The largest singular value σ₁ = ‖A‖₂: at least 1 when rows sum to one, and at most √n."""
+    if not len(spectrum.values):
+        return unknown("empty")
+    value, error = float(spectrum.values[0]), float(spectrum.error[0])
+    if spectrum.exponent:
+        size = f"{value:.6g} · 2^{spectrum.exponent}"
+        return unknown(f"float64 cannot hold it: {size}", details={"mantissa": value, "exponent": spectrum.exponent})
+    return Reading(value, spectrum.guarantee, spectrum.method, low=max(value - error, 0.0), high=value + error)
+
+
+@measure
+def log10_sigma_min(smallest: Smallest) -> Reading:
+    """log₁₀ of the smallest singular value; null with bounds where only those are known, and for singular matrices."""
+    return Reading(
+        smallest.log10, smallest.guarantee, smallest.method, smallest.because, smallest.low, smallest.high
+    )
+
+
+@measure
+def log10_condition(smallest: Smallest, spectrum: Spectrum) -> Reading:
+    """log₁₀ of the condition number σ₁ / σ_min."""
+    if spectrum.largest == 0.0:
+        return unknown("empty" if not len(spectrum.values) else "the matrix is zero")
+    top = math.log10(spectrum.largest) + spectrum.exponent * math.log10(2)
+    spread = float(spectrum.error[0]) / spectrum.largest
+    if smallest.log10 is None and smallest.high is None:
+        return unknown("infinite: " + smallest.because, guarantee=smallest.guarantee)
+    return Reading(
+        None if smallest.log10 is None else top - smallest.log10,
+        smallest.guarantee,
+        f"σ₁ and {smallest.method}",
+        smallest.because,
+        None if smallest.high is None else top - spread - smallest.high,
+        None if smallest.low is None else top + spread - smallest.low,
+    )
+
+
+@measure
+def sv_ratio_1_2(spectrum: Spectrum) -> Reading:
+    """σ₁ / σ₂: how far the first singular value stands out."""
+    if len(spectrum.values) < 2:
+        return unknown("fewer than two singular values")
+    first, second, error = (float(x) for x in (*spectrum.values[:2], spectrum.error[1]))
+    if second <= error:
+        low = first / (second + error) if second + error > 0 else None
+        return unknown("the second singular value is below its error bound", low=low)
+    return Reading(
+        first / second, spectrum.guarantee, "σ₁ / σ₂", low=(first - error) / (second + error), high=(first + error) / (second - error)
+    )
+
+
+@measure(default=False)
+def eigenvalues(rows: Rows, bounds: Bounds) -> Reading:
+    """The eigenvalues, as a series sorted by magnitude; the value is the spectral gap |λ₁| − |λ₂|.
+
+    Those of a triangular matrix are its diagonal, exactly. Others come from LAPACK's geev and are estimated.
+    """
+    matrix, structure = rows.weights, bounds.structure
+    if structure.shape[0] != structure.shape[1]:
+        return unknown("only a square matrix has eigenvalues")
+    if not len(matrix):
+        return unknown("empty")
+    exact = structure.triangular and structure.side.value != "none"
+    exponent = power_of_two(matrix)
+    held = scaled(matrix, -exponent)
+    found = np.diagonal(held) if exact else np.linalg.eigvals(held)
+    if len(found) and math.log2(max(float(np.abs(found).max()), 1.0)) + exponent >= 1023:
+        return unknown("an eigenvalue overflows float64")
+    found = scaled(found, exponent)
+    found = found[np.lexsort((-found.imag, -found.real, -np.abs(found)))]
+    gap = float(abs(found[0]) - abs(found[1])) if len(found) > 1 else float(abs(found[0]))
+    listed = {"eigenvalues_real": found.real.tolist(), "eigenvalues_imaginary": found.imag.tolist()}
+    method = "the diagonal of a triangular matrix" if exact else "LAPACK geev; no error bound"
+    return Reading(gap, "estimated", f"|λ₁| − |λ₂|, {method}", series=listed)

@@ -1,0 +1,141 @@
+"""Who may see whom: a Boolean algebra of masks, in pure Python so that listing them costs nothing.
+
+A mask answers `allows(q, k)` for the position q of a query and the position k of a key. The same expression works on
+two integers and on two integer arrays, because it is written with `&`, `|` and comparisons. The n queries are the
+*last* n of the keys: a rectangular causal mask is aligned at the bottom right.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from rankscope.errors import error
+from rankscope.registry import Registry
+
+Fact = Literal["lower", "upper", "diagonal", "everything"]
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A mask: `allows(q, k)` says whether the query at position q may see the key at position k.
+
+    `facts` are what its author knows for every size: "lower" (no query sees a later key), "upper" (none sees an
+    earlier one), "diagonal" (each sees itself), "everything". They combine by rule under `&`, `|`, `~`; a fact may be
+    missing but is never wrong, and what is missing is read off the mask itself at the size at hand.
+
+    >>> band = Mask("causal", lambda q, k: k <= q) & Mask("near", lambda q, k: q - k < 2)
+    >>> [band.allows(3, k) for k in range(5)]
+    [False, False, True, True, False]
+    """
+
+    label: str
+    allows: Callable[[Any, Any], Any]
+    facts: frozenset[Fact] = frozenset()
+
+    def __and__(self, other: "Mask") -> "Mask":
+        kept = (self.facts | other.facts) & {"lower", "upper"} | (self.facts & other.facts)
+        return Mask(f"{self.label} & {other.label}", lambda q, k: self.allows(q, k) & other.allows(q, k), kept)
+
+    def __or__(self, other: "Mask") -> "Mask":
+        kept = (self.facts & other.facts) | (self.facts | other.facts) & {"diagonal", "everything"}
+        return Mask(f"({self.label} | {other.label})", lambda q, k: self.allows(q, k) | other.allows(q, k), kept)
+
+    def __invert__(self) -> "Mask":
+        label = f"~{self.label}" if re.fullmatch(r"[\w:.-]+|\(.*\)", self.label) else f"~({self.label})"
+        return Mask(label, lambda q, k: True ^ self.allows(q, k))
+
+
+MASKS: Final = Registry[Mask]("mask")
+mask = MASKS
+"""Decorator: register a function that makes a `Mask` under its own name."""
+
+
+@mask
+def bidirectional() -> Mask:
+    """Every query sees every key."""
+    return Mask("bidirectional", lambda q, k: (q == q) & (k == k), frozenset({"diagonal", "everything"}))
+
+
+@mask
+def causal() -> Mask:
+    """A query sees itself and every earlier key: lower triangular."""
+    return Mask("causal", lambda q, k: k <= q, frozenset({"lower", "diagonal"}))
+
+
+@mask
+def anticausal() -> Mask:
+    """A query sees itself and every later key: upper triangular."""
+    return Mask("anticausal", lambda q, k: k >= q, frozenset({"upper", "diagonal"}))
+
+
+@mask
+def prefix(length: int) -> Mask:
+    """Every query sees the first keys, and further only itself and earlier ones (prefix-LM, UniLM)."""
+    at_least("prefix", length, 0)
+    return Mask(f"prefix:{length}", lambda q, k: (k <= q) | (k < length), frozenset({"diagonal"}))
+
+
+@mask
+def window(width: int) -> Mask:
+    """A query sees keys closer than the width on either side: |i − j| < width."""
+    at_least("window", width, 1)
+    return Mask(f"window:{width}", lambda q, k: (q - k < width) & (k - q < width), frozenset({"diagonal"}))
+
+
+def at_least(name: str, value: int, least: int) -> None:
+    """Refuse a mask parameter below `least`."""
+    if value < least:
+        raise error("RS002", f"{name}:{value}", f"give a number of at least {least}")
+
+
+def parse(expression: str) -> Mask:
+    """The mask that an expression stands for: names joined by `&`, `|`, `~` and parentheses.
+
+    `~` binds tightest, then `&`, then `|`.
+
+    >>> parse("causal & ~window:4").label
+    'causal & ~window:4'
+    """
+    tokens = re.findall(r"[&|~()]|[^&|~()\s][^&|~()]*", expression)
+    result, rest = disjunction(tokens, expression)
+    if rest:
+        raise malformed(expression)
+    return result
+
+
+def disjunction(tokens: list[str], expression: str) -> tuple[Mask, list[str]]:
+    result, tokens = conjunction(tokens, expression)
+    while tokens[:1] == ["|"]:
+        other, tokens = conjunction(tokens[1:], expression)
+        result = result | other
+    return result, tokens
+
+
+def conjunction(tokens: list[str], expression: str) -> tuple[Mask, list[str]]:
+    result, tokens = factor(tokens, expression)
+    while tokens[:1] == ["&"]:
+        other, tokens = factor(tokens[1:], expression)
+        result = result & other
+    return result, tokens
+
+
+def factor(tokens: list[str], expression: str) -> tuple[Mask, list[str]]:
+    head, rest = (tokens[0], tokens[1:]) if tokens else ("", [])
+    if head == "~":
+        result, rest = factor(rest, expression)
+        return ~result, rest
+    if head == "(":
+        result, rest = disjunction(rest, expression)
+        if rest[:1] != [")"]:
+            raise malformed(expression)
+        return result, rest[1:]
+    if not head or head in "&|)":
+        raise malformed(expression)
+    return MASKS.build(head), rest
+
+
+def malformed(expression: str) -> Exception:
+    return error(
+        "RS002", f"the mask {expression!r}", "join names with & | ~ and parentheses, as in 'causal & ~window:4'"
+    )

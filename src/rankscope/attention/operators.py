@@ -1,0 +1,316 @@
+"""The ways to hold one matrix, and how far the numbers that are held stand from the matrix that is meant.
+
+The subject of an operator is the exact matrix that it speaks of: the softmax of given scores, the product of given
+factors, or the stored numbers themselves. What is held in float64 differs from it by rounding, and every operator
+carries a bound on that.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property, singledispatch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankscope.arrays import FLOAT64, SMALLEST, UNIT, Array, Float64, Storage
+from rankscope.attention.structure import Structure, of_array, of_mean, of_product
+from rankscope.records import Subject
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a matrix comes from: the columns of `records.Matrix` that do not depend on its numbers, and its place."""
+
+    label: str = "array"
+    d: int | None = None
+    mask: str | None = None
+    kernel: str | None = None
+    position: str | None = None
+    plan: str | None = None
+    scale: float | None = None
+    dtype: str = "float64"
+    source: str = "array"
+    key: str | None = None
+    digest: str | None = None
+    layer: int | None = None
+    head: int | None = None
+    over: str | None = None
+    seed: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Diagonal:
+    """The diagonal of the subject in log space: log|a_ii|, sign, and a bound on the error of each logarithm.
+
+    `formula` says where it comes from. A sign is 0 where the entry is exactly zero and its logarithm then −∞;
+    an error of infinity means that neither sign nor logarithm is known.
+    """
+
+    log: Float64
+    sign: NDArray[np.int64]
+    error: Float64
+    formula: str
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two factors, n × m and k × m, of which the matrix is the product left · rightᵀ; their rows hold the tokens."""
+
+    left: Float64
+    right: Float64
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """A matrix held as n² numbers.
+
+    `distance` bounds the Frobenius norm of (held − subject) when nothing was stored in fewer bits than float64.
+    `diagonal` is the diagonal of the subject; `support` the number of keys each row may see; `scores` the pair
+    whose product gave the scores, and `max_logit` their largest value, where they are known.
+    """
+
+    matrix: Array
+    structure: Structure
+    subject: Subject
+    diagonal: Diagonal
+    support: NDArray[np.intp]
+    storage: Storage = FLOAT64
+    distance: float = 0.0
+    scores: Pair | None = None
+    max_logit: float | None = None
+    origin: Origin = field(default_factory=Origin)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.structure.shape
+
+
+@dataclass(frozen=True, eq=False)
+class Factored:
+    """A matrix held as a product left · rightᵀ of an n × m and a k × m factor: bidirectional linear attention."""
+
+    factors: Pair
+    structure: Structure
+    subject: Subject
+    support: NDArray[np.intp]
+    origin: Origin = field(default_factory=Origin)
+    storage: Storage = FLOAT64
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.structure.shape
+
+    @cached_property
+    def matrix(self) -> Array:
+        return self.factors.left @ self.factors.right.T
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A product over layers, A_{L−1} … A_0: `parts` are in that order, the last layer first."""
+
+    parts: "tuple[Operator, ...]"
+    origin: Origin = field(default_factory=Origin)
+
+    @cached_property
+    def structure(self) -> Structure:
+        return of_product([part.structure for part in self.parts])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.structure.shape
+
+    @property
+    def subject(self) -> Subject:
+        return weakest([part.subject for part in self.parts])
+
+    @property
+    def storage(self) -> Storage:
+        return self.parts[0].storage
+
+    @cached_property
+    def matrix(self) -> Array:
+        product = self.parts[0].matrix
+        for part in self.parts[1:]:
+            product = product @ part.matrix
+        return product
+
+    @cached_property
+    def support(self) -> NDArray[np.intp]:
+        return support_of(self.structure)
+
+
+@dataclass(frozen=True, eq=False)
+class Mean:
+    """The entrywise mean over heads: what a layer mixes tokens with on average."""
+
+    parts: "tuple[Operator, ...]"
+    origin: Origin = field(default_factory=Origin)
+
+    @cached_property
+    def structure(self) -> Structure:
+        return of_mean([part.structure for part in self.parts])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.structure.shape
+
+    @property
+    def subject(self) -> Subject:
+        return weakest([part.subject for part in self.parts])
+
+    @property
+    def storage(self) -> Storage:
+        return self.parts[0].storage
+
+    @cached_property
+    def matrix(self) -> Array:
+        total = self.parts[0].matrix.copy()
+        for part in self.parts[1:]:
+            total += part.matrix
+        return total / len(self.parts)
+
+    @cached_property
+    def support(self) -> NDArray[np.intp]:
+        return np.max([part.support for part in self.parts], axis=0)
+
+
+Operator = Dense | Factored | Product | Mean
+
+
+def weakest(subjects: list[Subject]) -> Subject:
+    """The subject of a composition: scores only if every part is, stored if any part is."""
+    order: tuple[Subject, ...] = ("scores", "factors", "stored")
+    return max(subjects, key=order.index)
+
+
+def support_of(structure: Structure) -> NDArray[np.intp]:
+    """How many entries of each row may differ from zero: those of the side on which the matrix stands."""
+    rows, columns = structure.shape
+    match structure.side.value:
+        case "lower":
+            return np.minimum(np.arange(rows) + 1, columns)
+        case "upper":
+            return np.maximum(columns - np.arange(rows), 0)
+        case "diagonal":
+            return np.ones(rows, dtype=np.intp)
+    return np.full(rows, columns)
+
+
+def from_array(matrix: Array, storage: Storage = FLOAT64, origin: Origin | None = None) -> Dense:
+    """Bare numbers as an operator: subject "stored", structure from the exact zero pattern."""
+    structure = of_array(matrix)
+    entries = np.diagonal(matrix)
+    magnitude = np.abs(entries)
+    with np.errstate(divide="ignore"):
+        log = np.log(magnitude)
+    sign = np.sign(entries).astype(np.int64) if np.isrealobj(matrix) else (magnitude > 0).astype(np.int64)
+    error = np.where(magnitude > 0, 2 * UNIT * np.abs(log) + (0 if np.isrealobj(matrix) else 2 * UNIT), 0.0)
+    diagonal = Diagonal(log, sign, error, "log|a_ii| of the stored diagonal")
+    return Dense(
+        matrix,
+        structure,
+        "stored",
+        diagonal,
+        support_of(structure),
+        storage,
+        origin=origin or Origin(dtype=storage.name),
+    )
+
+
+def stored(operator: Operator) -> Dense:
+    """The numbers that are held, as a matrix in their own right."""
+    return replace(from_array(operator.matrix, operator.storage, operator.origin), support=operator.support)
+
+
+def stored_differs(operator: Operator) -> str:
+    """Why the stored numbers have facts of their own: fewer bits than float64, or underflow; empty if they have none."""
+    if operator.subject == "stored" or not isinstance(operator, Dense):
+        return ""
+    if operator.storage is not FLOAT64:
+        return f"the matrix is stored in {operator.storage.name}"
+    if operator.structure.triangular:
+        lost = int(np.count_nonzero((np.abs(np.diagonal(operator.matrix)) < SMALLEST) & (operator.diagonal.sign != 0)))
+        if lost:
+            return f"underflow: {lost} diagonal weights are below the smallest float64 of full precision"
+    return ""
+
+
+@singledispatch
+def distance(operator: Operator) -> float:
+    """A bound on the Frobenius norm of (held − subject), to first order in the unit roundoff."""
+    raise TypeError(f"no rule for {type(operator).__name__}")
+
+
+@distance.register
+def _(operator: Dense) -> float:
+    return operator.distance
+
+
+@distance.register
+def _(operator: Factored) -> float:
+    terms = operator.factors.left.shape[1] + 1
+    return terms * UNIT * norm(operator.factors.left) * norm(operator.factors.right)
+
+
+@distance.register
+def _(operator: Product) -> float:
+    norms = [norm(part.matrix) for part in operator.parts]
+    relative = sum(distance(part) / max(size, SMALLEST) for part, size in zip(operator.parts, norms, strict=True))
+    rounding = UNIT * sum(part.shape[1] for part in operator.parts[:-1])
+    return float(np.prod(norms)) * (relative + rounding)
+
+
+@distance.register
+def _(operator: Mean) -> float:
+    parts = operator.parts
+    inherited = sum(distance(part) for part in parts) / len(parts)
+    return inherited + len(parts) * UNIT * sum(norm(part.matrix) for part in parts) / len(parts)
+
+
+def norm(matrix: Array) -> float:
+    """The Frobenius norm, as one vector norm."""
+    return float(np.linalg.norm(matrix.ravel()))
+
+
+def with_origin(operator: Operator, **changes: object) -> Operator:
+    """The same operator, with some fields of its origin replaced."""
+    return replace(operator, origin=replace(operator.origin, **changes))  # type: ignore[arg-type]
+
+
+@singledispatch
+def diagonal(operator: Operator) -> Diagonal | None:
+    """The diagonal of the subject in log space, for triangular matrices; None where it is not known that way."""
+    return None
+
+
+@diagonal.register
+def _(operator: Dense) -> Diagonal | None:
+    return operator.diagonal
+
+
+@diagonal.register
+def _(operator: Product) -> Diagonal | None:
+    parts = [diagonal(part) for part in operator.parts]
+    if not operator.structure.triangular or any(part is None for part in parts):
+        return None
+    known = [part for part in parts if part is not None]
+    log = np.sum([part.log for part in known], axis=0)
+    error = np.sum([part.error for part in known], axis=0) + len(known) * UNIT * np.sum([abs(p.log) for p in known], axis=0)
+    sign = np.prod([part.sign for part in known], axis=0)
+    return Diagonal(log, sign, error, "sums of the factors' log diagonals")
+
+
+@diagonal.register
+def _(operator: Mean) -> Diagonal | None:
+    parts = [diagonal(part) for part in operator.parts]
+    if not operator.structure.triangular or any(part is None or (part.sign < 0).any() for part in parts):
+        return None
+    known = [part for part in parts if part is not None]
+    logs = np.array([part.log for part in known])
+    top = np.where(np.isneginf(logs.max(axis=0)), 0.0, logs.max(axis=0))
+    with np.errstate(divide="ignore"):
+        log = top + np.log(np.exp(logs - top).sum(axis=0) / len(known))
+    error = np.max([part.error for part in known], axis=0) + UNIT * (len(known) + 12 + np.abs(top) + np.abs(log))
+    sign = np.max([part.sign for part in known], axis=0)
+    return Diagonal(log, sign, np.where(sign == 0, 0.0, error), "means of the parts' diagonals")

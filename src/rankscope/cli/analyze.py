@@ -1,0 +1,88 @@
+"""`rankscope analyze`: every rank of one matrix, of a stack, or of a file."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from rankscope.cli import options as o
+from rankscope.cli.output import run_and_show
+from rankscope.errors import error
+
+FilePath = Annotated[
+    Path | None, typer.Argument(metavar="[FILE]", help="A .npy, .npz or .safetensors file; without it a random matrix is made.")
+]
+From = Annotated[
+    Literal["stored", "scores"] | None,
+    typer.Option("--from", help="Of a file: its weights as stored, or the softmax of its queries and keys.", rich_help_panel=o.MATRIX),
+]
+Key = Annotated[str | None, typer.Option(help="Of a file: only arrays of this name, such as '*.attention'.", rich_help_panel=o.MATRIX)]
+
+
+def analyze(
+    file: FilePath = None,
+    n: o.N = None,
+    d: o.D = None,
+    mask: o.Mask = None,
+    kernel: o.Kernel = None,
+    scale: o.Scale = None,
+    seed: o.Seed = None,
+    seeds: o.Seeds = None,
+    heads: o.Heads = None,
+    layers: o.Layers = None,
+    plan: o.Plan = None,
+    dtype: o.Dtype = None,
+    empty_rows: o.EmptyRows = None,
+    origin: From = None,
+    key: Key = None,
+    measure: o.Measures = None,
+    rule: o.Rule = None,
+    rtol: o.Rtol = None,
+    format: o.Format = "table",
+    output: o.Output = None,
+    figure: o.Figure = None,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+    timing: o.Timing = False,
+    workers: o.Workers = None,
+    blas_threads: o.BlasThreads = 1,
+    plugin: o.Plugin = None,
+    debug: o.Debug = False,
+) -> None:
+    """Every rank of an attention matrix, its determinant, spectrum and rows, each with how far it can be trusted.
+
+    rankscope analyze --mask causal --n 512 --d 64
+
+    rankscope analyze weights.safetensors --key '*.attention' -o table.csv
+    """
+    o.set_threads(blas_threads)
+    from rankscope.analyzer.measure import Numerics
+    from rankscope.study import Source, Study
+
+    o.run_plugins(plugin)
+    made: dict[str, Any] = {
+        "n": n, "d": d, "mask": mask, "kernel": kernel, "scale": scale, "heads": heads, "layers": layers, "plan": plan,
+        "dtype": dtype, "empty_rows": empty_rows,
+    }  # fmt: skip
+    sources: tuple[Source, ...]
+    if file is None:
+        for name, value in (("--from", origin), ("--key", key)):
+            if value is not None:
+                raise error("RS003", f"{name} {value} without a file", "name the file to analyse")
+        sources = tuple(o.synthetic_of(made, each) for each in o.seeds_of(seed, seeds))
+    else:
+        sources = (file_source(file, {**made, "seed": seed, "seeds": seeds}, origin, key),)
+    study = Study(sources, tuple(o.split(measure)), Numerics(rule, rtol), blas_threads)
+    run_and_show(study, format, output, figure, quiet=quiet, verbose=verbose, timing=timing, workers=workers)
+
+
+def file_source(path: Path, made: dict[str, Any], origin: Literal["stored", "scores"] | None, key: str | None) -> Any:
+    """The file as a source; options that describe a random matrix are refused."""
+    from rankscope.generators.tensors import File
+
+    of_file = {"mask", "kernel", "scale", "empty_rows"}
+    for name, value in made.items():
+        if name not in of_file and value is not None:
+            raise error("RS003", f"--{name.replace('_', '-')} {value} with the file {path.name!r}", "leave it out: the file decides it")
+    given = {name: made[name] for name in of_file if made[name] is not None}
+    return File(str(path), key, origin, **given)

@@ -1,0 +1,61 @@
+"""`rankscope compare`: the same queries and keys under several masks and kernels, side by side."""
+
+from typing import Annotated
+
+import typer
+
+from rankscope.cli import options as o
+from rankscope.cli.output import run_and_show
+
+Masks = Annotated[
+    list[str] | None,
+    typer.Option("--mask", help="Masks to compare (repeatable, or separated by commas). [default: bidirectional,causal]", rich_help_panel=o.MATRIX),
+]  # fmt: skip
+Kernels = Annotated[
+    list[str] | None,
+    typer.Option("--kernel", help="Kernels to compare (repeatable, or separated by commas). [default: softmax]", rich_help_panel=o.MATRIX),
+]  # fmt: skip
+
+
+def compare(
+    mask: Masks = None,
+    kernel: Kernels = None,
+    n: o.N = None,
+    d: o.D = None,
+    scale: o.Scale = None,
+    seed: o.Seed = None,
+    seeds: o.Seeds = None,
+    dtype: o.Dtype = None,
+    empty_rows: o.EmptyRows = None,
+    measure: o.Measures = None,
+    rule: o.Rule = None,
+    rtol: o.Rtol = None,
+    format: o.Format = "table",
+    output: o.Output = None,
+    figure: o.Figure = None,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+    timing: o.Timing = False,
+    workers: o.Workers = None,
+    blas_threads: o.BlasThreads = 1,
+    plugin: o.Plugin = None,
+    debug: o.Debug = False,
+) -> None:
+    """The same queries and keys under several masks and kernels, side by side.
+
+    rankscope compare --mask bidirectional,causal,prefix:128
+    """
+    o.set_threads(blas_threads)
+    from rankscope.analyzer.measure import Numerics
+    from rankscope.study import Study
+
+    o.run_plugins(plugin)
+    made = {"n": n, "d": d, "scale": scale, "dtype": dtype, "empty_rows": empty_rows}
+    sources = tuple(
+        o.synthetic_of({**made, "mask": each_mask, "kernel": each_kernel}, each_seed)
+        for each_kernel in o.split(kernel) or ["softmax"]
+        for each_mask in o.split(mask) or ["bidirectional", "causal"]
+        for each_seed in o.seeds_of(seed, seeds)
+    )
+    study = Study(sources, tuple(o.split(measure)), Numerics(rule, rtol), blas_threads)
+    run_and_show(study, format, output, figure, quiet=quiet, verbose=verbose, timing=timing, workers=workers)

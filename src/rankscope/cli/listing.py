@@ -1,0 +1,57 @@
+"""`rankscope list`: every name that can be typed, with one line on what it is."""
+
+import textwrap
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+import typer
+
+from rankscope.cli import options as o
+
+KINDS = ("masks", "kernels", "plans", "measures", "rules", "figures")
+Kind = Annotated[Literal["masks", "kernels", "plans", "measures", "rules", "figures"] | None, typer.Argument(help="One kind only.")]
+
+
+def listing(kind: Kind = None, plugin: o.Plugin = None, debug: o.Debug = False) -> None:
+    """Every mask, kernel, plan, measure, rule and figure that can be named.
+
+    rankscope list masks
+    """
+    o.set_threads(1)
+    o.run_plugins(plugin)
+    for number, each in enumerate(KINDS if kind is None else (kind,)):
+        typer.echo(("\n" if number else "") + each)
+        rows = list(entries(each))
+        width = max(len(name) for name, _ in rows)
+        for name, text in rows:
+            typer.echo(textwrap.fill(text, 80, initial_indent=f"  {name:<{width}}  ", subsequent_indent=" " * (width + 4)))
+
+
+def entries(kind: str) -> Iterable[tuple[str, str]]:
+    """Name and help of each entry of one kind."""
+    match kind:
+        case "masks":
+            from rankscope.attention.masks import MASKS
+
+            return [(entry.usage, entry.help) for entry in MASKS]
+        case "kernels":
+            from rankscope.attention.kernels import KERNELS
+
+            return [(entry.usage, entry.help) for entry in KERNELS]
+        case "plans":
+            from rankscope.generators.plans import PLANS
+
+            return [(entry.name, entry.help) for entry in PLANS]
+        case "measures":
+            from rankscope.analyzer.analyze import MEASURES
+
+            return [
+                (entry.name, entry.help + ("" if entry.function.default else " Only when named.")) for entry in MEASURES
+            ]
+        case "rules":
+            from rankscope.analyzer.rank import RULES
+
+            return [(entry.name, entry.help) for entry in RULES]
+    from rankscope.report.figure import help_of, names
+
+    return [(name, help_of(name)) for name in names()]

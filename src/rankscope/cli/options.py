@@ -1,0 +1,114 @@
+"""The options that commands share, each declared once, and the study that they describe."""
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from rankscope.errors import error
+
+if TYPE_CHECKING:
+    from rankscope.generators.stack import Synthetic
+
+MATRIX, NUMERICS, OUTPUT, EXECUTION = "Matrix", "Numerics", "Output", "Execution"
+
+N = Annotated[int | None, typer.Option(help="Number of tokens. [default: 512]", rich_help_panel=MATRIX)]
+D = Annotated[int | None, typer.Option(help="Head size. [default: 64]", rich_help_panel=MATRIX)]
+Mask = Annotated[
+    str | None,
+    typer.Option(help="Who sees whom: a name, or names joined by & | ~ ( ). [default: bidirectional]", rich_help_panel=MATRIX),
+]
+Kernel = Annotated[
+    str | None, typer.Option(help="How strongly: softmax, linear, linear:relu, … [default: softmax]", rich_help_panel=MATRIX)
+]
+Scale = Annotated[float | None, typer.Option(help="Multiplies the scores q·k/√d. [default: 1]", rich_help_panel=MATRIX)]
+Seed = Annotated[int | None, typer.Option(help="Seed of the random queries and keys. [default: 0]", rich_help_panel=MATRIX)]
+Seeds = Annotated[str | None, typer.Option(help="Several seeds: 0:20 (half-open) or 1,2,5.", rich_help_panel=MATRIX)]
+Heads = Annotated[int | None, typer.Option(help="Heads in each layer. [default: 1]", rich_help_panel=MATRIX)]
+Layers = Annotated[int | None, typer.Option(help="Layers. [default: 1]", rich_help_panel=MATRIX)]
+Plan = Annotated[
+    str | None,
+    typer.Option(help="Which head looks which way: uniform, heads, alternating-heads, layers.", rich_help_panel=MATRIX),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(help="Round the matrix to float32, float16 or bfloat16. [default: float64]", rich_help_panel=MATRIX),
+]
+EmptyRows = Annotated[
+    Literal["error", "zero", "drop", "uniform"] | None,
+    typer.Option(help="What to do with queries that see nothing. [default: error]", rich_help_panel=MATRIX),
+]
+Measures = Annotated[
+    list[str] | None,
+    typer.Option("--measure", "-m", help="Measure only this (repeatable, or separated by commas); 'all' for every one.", rich_help_panel=NUMERICS),
+]  # fmt: skip
+Rule = Annotated[
+    str | None, typer.Option(help="Tolerance of the numerical rank: see 'rankscope list rules'.", rich_help_panel=NUMERICS)
+]
+Rtol = Annotated[float | None, typer.Option(help="Tolerance of the numerical rank, times σ₁.", rich_help_panel=NUMERICS)]
+Format = Annotated[
+    Literal["table", "json", "csv", "markdown", "latex"],
+    typer.Option("--format", "-f", help="What is printed.", rich_help_panel=OUTPUT),
+]
+Output = Annotated[
+    list[Path] | None,
+    typer.Option("--output", "-o", help="Also write a file (repeatable): .json .csv .parquet .md .tex .png .svg .pdf .html", rich_help_panel=OUTPUT),
+]  # fmt: skip
+Figure = Annotated[str | None, typer.Option(help="The figure that -o writes: see 'rankscope list figures'.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing on stdout.", rich_help_panel=OUTPUT)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr how each matrix was measured.", rich_help_panel=OUTPUT)]
+Timing = Annotated[bool, typer.Option(help="Add the time taken to the JSON, under 'run'.", rich_help_panel=OUTPUT)]
+Workers = Annotated[int | None, typer.Option(min=1, help="Matrices measured at once. [default: cores]", rich_help_panel=EXECUTION)]
+BlasThreads = Annotated[
+    int, typer.Option(min=1, help="BLAS threads; more than 1 lets results depend on it.", rich_help_panel=EXECUTION)
+]
+Plugin = Annotated[
+    list[Path] | None,
+    typer.Option(help="Run a Python file that registers masks, kernels or measures.", rich_help_panel=EXECUTION),
+]
+Debug = Annotated[bool, typer.Option(help="Show the traceback of an error.", rich_help_panel=EXECUTION)]
+
+
+def set_threads(count: int) -> None:
+    """Fix the number of BLAS threads: to be called before numpy is imported."""
+    for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+        os.environ[variable] = str(count)
+
+
+def run_plugins(paths: list[Path] | None) -> None:
+    """Run the user's own files, which register their entries as they are run."""
+    for number, path in enumerate(paths or []):
+        from importlib.util import module_from_spec, spec_from_file_location
+
+        specification = spec_from_file_location(f"rankscope_plugin_{number}", path)
+        if specification is None or specification.loader is None or not path.is_file():
+            raise error("RS005", f"no plug-in {path.name!r}", "give a Python file (.py)")
+        specification.loader.exec_module(module_from_spec(specification))
+
+
+def split(values: list[str] | None) -> list[str]:
+    """A list of names, repeated or separated by commas."""
+    return [name.strip() for value in values or [] for name in value.split(",") if name.strip()]
+
+
+def seeds_of(seed: int | None, seeds: str | None) -> list[int]:
+    """The seeds that were asked for: one, or a half-open range, or a list."""
+    if seeds is None:
+        return [0 if seed is None else seed]
+    if seed is not None:
+        raise error("RS003", f"--seed {seed} and --seeds {seeds}", "give one of them")
+    bounds = re.fullmatch(r"(\d+):(\d+)", seeds)
+    if bounds and int(bounds[1]) < int(bounds[2]):
+        return list(range(int(bounds[1]), int(bounds[2])))
+    if re.fullmatch(r"\d+(,\d+)*", seeds):
+        return list(dict.fromkeys(int(each) for each in seeds.split(",")))
+    raise error("RS002", f"--seeds {seeds}", "write a half-open range such as 0:20, or a list such as 1,2,5")
+
+
+def synthetic_of(given: dict[str, Any], seed: int) -> "Synthetic":
+    """The ensemble that options describe; what was not given keeps its default."""
+    from rankscope.generators.stack import Synthetic
+
+    return Synthetic(seed=seed, **{name: value for name, value in given.items() if value is not None})

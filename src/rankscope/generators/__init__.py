@@ -1,0 +1,1 @@
+"""Where matrices come from: random queries and keys, plans over layers and heads, files."""

@@ -1,0 +1,173 @@
+"""Which arrays of a file are attention matrices, and what they are called.
+
+An array of two dimensions is one matrix, of three a matrix per head, of four per layer and head; a layer's number is
+read from a name such as `layer.3.attention`. Arrays whose names end in `query` and `key` belong together: they give
+scores, and from scores more can be proved than from stored weights.
+"""
+
+import fnmatch
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from rankscope.arrays import Given
+from rankscope.attention.build import EmptyRows, attention, bare, single
+from rankscope.attention.operators import Operator, Origin
+from rankscope.errors import error
+from rankscope.generators.files import Archive, Stored, displayed, open_archive
+from rankscope.generators.stack import Job, Work
+
+From = Literal["stored", "scores"]
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of matrices, and how to read it.
+
+    `key` is a pattern that names arrays (`*.attention`); `origin` is "stored" for weights as they are, "scores" for
+    query and key pairs, and None for the weights where there are any and the pairs otherwise. `mask`, `kernel` and
+    `scale` belong to pairs; where they are not given the file's metadata decides.
+    """
+
+    path: str
+    key: str | None = None
+    origin: From | None = None
+    mask: str | None = None
+    kernel: str | None = None
+    scale: float | None = None
+    empty_rows: EmptyRows = "error"
+
+    def work(self) -> Work:
+        """The matrices of the file, and notes on what is not analysed."""
+        archive = open_archive(self.path)
+        named = [each for each in archive.arrays if self.key is None or fnmatch.fnmatchcase(each.name, self.key)]
+        if self.key is not None and not named:
+            known = ", ".join(displayed(each.name) for each in archive.arrays[:8])
+            raise error("RS208", f"{archive.path.name} has no array {self.key!r}", f"choose among: {known}")
+        queries, keys = ({stem(each.name): each for each in named if role(each.name) == noun} for noun in ("query", "key"))
+        pairs = [(queries[name], keys[name]) for name in queries if name in keys]
+        paired = {each.name for pair in pairs for each in pair}
+        weights = [each for each in named if each.name not in paired and self.is_matrix(each)]
+        skipped = [each for each in named if each.name not in paired and not self.is_matrix(each)]
+        notes = [f"skipped {displayed(each.name)!r} of shape {each.shape}: not square" for each in skipped]
+        if self.origin == "scores" or (self.origin is None and not weights and pairs):
+            notes += [f"{len(weights)} arrays of weights are not analysed: leave out --from scores"] if weights else []
+            jobs = [job for pair in pairs for job in self.from_pair(archive, *pair, notes)]
+        else:
+            refuse_options(self)
+            notes += [f"{len(pairs)} query/key pairs are not analysed: add --from scores"] if pairs else []
+            jobs = [job for each in weights for job in self.from_weights(archive, each)]
+        if not jobs:
+            listed = "; ".join(f"{displayed(each.name)!r} {each.shape}" for each in archive.arrays[:8]) or "no array"
+            raise error(
+                "RS208",
+                f"{archive.path.name} holds nothing to analyse: {listed}",
+                "give square matrices, or pairs named …query and …key; --key names an array of any shape",
+            )
+        return Work(jobs, tuple(dict.fromkeys(notes)))
+
+    def is_matrix(self, array: Stored) -> bool:
+        """Whether an array is analysed as stored: square, or any matrix when `key` names it."""
+        square = len(array.shape) >= 2 and array.shape[-1] == array.shape[-2]
+        return 2 <= len(array.shape) <= 4 and (square or self.key is not None)
+
+    def from_weights(self, archive: Archive, array: Stored) -> Iterator[Job]:
+        """One job for each matrix of an array of weights."""
+        read = remembered(array)
+        for index, origin in places(archive, array, array.name):
+
+            def make(index: tuple[int, ...] = index, origin: Origin = origin) -> Operator:
+                given = read()
+                return bare(np.ascontiguousarray(given.values[index]), given.storage, origin)
+
+            yield Job(origin, (array.shape[-2], array.shape[-1]), make)
+
+    def from_pair(self, archive: Archive, query: Stored, key: Stored, notes: list[str]) -> Iterator[Job]:
+        """One job for each pair of queries and keys."""
+        if query.shape[:-2] != key.shape[:-2] or len(query.shape) < 2 or query.shape[-1] != key.shape[-1]:
+            shapes = f"{displayed(query.name)!r} {query.shape} and {displayed(key.name)!r} {key.shape}"
+            raise error("RS101", f"in {archive.path.name} {shapes} do not pair", "store (…, n, d) and (…, m, d)")
+        read_query, read_key = remembered(query), remembered(key)
+        options: dict[str, Any] = {
+            "mask": self.mask or archive.metadata.get("mask", "bidirectional"),
+            "kernel": self.kernel or archive.metadata.get("kernel", "softmax"),
+            "scale": self.scale if self.scale is not None else metadata_scale(archive, query.shape[-1], notes),
+            "empty_rows": self.empty_rows,
+        }
+        for index, origin in places(archive, query, stem(query.name).rstrip("._/")):
+
+            def make(index: tuple[int, ...] = index, origin: Origin = origin) -> Operator:
+                queries, keys = read_query().values[index], read_key().values[index]
+                return single(attention(queries, keys, **options, origin=origin))
+
+            yield Job(origin, (query.shape[-2], key.shape[-2]), make)
+
+
+def load(path: str | Path, *, key: str | None = None, **options: Any) -> Operator | list[Operator]:
+    """The matrices of a .npy, .npz or .safetensors file, as operators.
+
+    Args:
+        path: the file. Nothing in it is executed; pickled files are refused.
+        key: a pattern that names arrays, such as "*.attention".
+        **options: origin ("stored" or "scores"), mask, kernel, scale and empty_rows as in `File`.
+
+    Raises:
+        FormatError: a file that is not what it says it is, or that holds nothing to analyse.
+        InputError: NaN or infinity in any of the matrices.
+    """
+    made = [job.make() for job in File(str(path), key, **options).work().jobs]
+    return made[0] if len(made) == 1 else made
+
+
+def role(name: str) -> str:
+    """The last word of an array's name."""
+    return re.split(r"[._/]", name)[-1]
+
+
+def stem(name: str) -> str:
+    """An array's name without its last word."""
+    return name[: len(name) - len(role(name))]
+
+
+def places(archive: Archive, array: Stored, name: str) -> Iterator[tuple[tuple[int, ...], Origin]]:
+    """The index of each matrix in an array, with its label (from `name`), layer and head."""
+    found = re.search(r"layers?[._](\d{1,6})(?!\d)", array.name)
+    layer = int(found.group(1)) if found else None
+    name = displayed(name) or displayed(archive.path.name)
+    for index in np.ndindex(array.shape[:-2]):
+        number, head = (index[0], index[1]) if len(index) == 2 else (layer, index[0] if index else None)
+        label = name + (f" layer {number}" if len(index) == 2 else "") + ("" if head is None else f" head {head}")
+        yield index, Origin(label, source=archive.path.name, key=array.name or None, layer=number, head=head, d=None)
+
+
+def remembered(array: Stored) -> Callable[[], Given]:
+    """A reader that keeps the array for the next head, and no longer than until all heads have been made."""
+    return lru_cache(maxsize=1)(array.read)
+
+
+def metadata_scale(archive: Archive, d: int, notes: list[str]) -> float:
+    """The multiplier of 1/√d that a file's metadata ask for: their `scale` is the whole factor on q kᵀ."""
+    text = archive.metadata.get("scale")
+    if text is None:
+        return 1.0
+    if re.fullmatch(r"\s*\d*\.?\d+([eE][+-]?\d+)?\s*", text):
+        return float(text) * math.sqrt(d)
+    notes.append(f"the metadata's scale {displayed(text)!r} is not a number: 1/√d is used")
+    return 1.0
+
+
+def refuse_options(file: File) -> None:
+    """Refuse options that describe how weights are made, when the weights are given."""
+    for name in ("mask", "kernel", "scale"):
+        if getattr(file, name) is not None:
+            raise error(
+                "RS003",
+                f"--{name} with stored weights: they are analysed as they are",
+                "leave it out, or add --from scores to make the weights from queries and keys",
+            )

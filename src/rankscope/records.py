@@ -1,0 +1,205 @@
+"""Results as flat rows: what was measured, on which matrix, and how far it can be trusted.
+
+A `Table` holds one row per matrix, one row per number, and arrays (spectra) as series. Everything that shows a
+result reads a table and nothing else. A value that is not known is `None` with `because`: there is no NaN and
+no infinity in a table.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from rankscope import __version__
+
+SCHEMA: Final = 1
+
+Guarantee = Literal["proved", "enclosed", "estimated"]
+Subject = Literal["scores", "factors", "stored"]
+Number = float | int | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a measure found: a value with its bounds, guarantee and reason, before it has a matrix.
+
+    `value` is None when it is not known; `because` then says why, and `low` and `high` what is known.
+    `sign` belongs to a determinant alone. `method` says how the value was found; `series` hold arrays by name.
+    """
+
+    value: Number
+    guarantee: Guarantee = "estimated"
+    method: str = ""
+    because: str = ""
+    low: Number = None
+    high: Number = None
+    sign: int | None = None
+    subject: Subject | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    series: Mapping[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One row of `matrices`: where a matrix comes from. `digest` is the SHA-256 of the numbers that made it."""
+
+    id: int
+    label: str
+    rows: int
+    columns: int
+    d: int | None = None
+    mask: str | None = None
+    kernel: str | None = None
+    position: str | None = None
+    plan: str | None = None
+    scale: float | None = None
+    dtype: str = "float64"
+    source: str = ""
+    key: str | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One number: a measure of one matrix, its value, bounds, guarantee, and the subject it speaks of."""
+
+    matrix: int
+    measure: str
+    value: Number
+    low: Number = None
+    high: Number = None
+    sign: int | None = None
+    unit: str = ""
+    guarantee: Guarantee = "estimated"
+    subject: Subject = "stored"
+    method: str = ""
+    because: str = ""
+    layer: int | None = None
+    head: int | None = None
+    over: str | None = None
+    seed: int | None = None
+    status: str = "ok"
+    code: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __float__(self) -> float:
+        if self.value is None:
+            raise ValueError(f"{self.measure} is not known: {self.because}")
+        return float(self.value)
+
+
+@dataclass(frozen=True)
+class Series:
+    """An array that belongs to a matrix: a spectrum with the error bound of each value."""
+
+    matrix: int
+    name: str
+    index: list[int]
+    values: list[float]
+    errors: list[float]
+    layer: int | None = None
+    head: int | None = None
+    over: str | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A result: the study that was run, its matrices, its records and its series.
+
+    >>> table = Table({}, [Matrix(0, "identity", 2, 2)], [Record(0, "stable_rank", 2.0)], [])
+    >>> table["stable_rank"].value
+    2.0
+    """
+
+    study: Mapping[str, Any]
+    matrices: list[Matrix]
+    records: list[Record]
+    series: list[Series]
+    run: Mapping[str, Any] | None = None
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, measure: str) -> "Record | Table":
+        """The record of `measure` when there is one; a table of them when there are several."""
+        found = [record for record in self.records if record.measure == measure]
+        if not found:
+            known = dict.fromkeys(record.measure for record in self.records)
+            raise KeyError(f"{measure!r} was not measured; this result holds {', '.join(known)}")
+        return found[0] if len(found) == 1 else replace(self, records=found)
+
+    def of(self, matrix: Matrix) -> list[Record]:
+        """The records of one matrix, in the order in which they were measured."""
+        return [record for record in self.records if record.matrix == matrix.id]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat dictionary per record, with the columns of its matrix joined on."""
+        matrices = {matrix.id: asdict(matrix) for matrix in self.matrices}
+        joined = []
+        for record in self.records:
+            row = {**matrices[record.matrix], **shallow(record)}
+            del row["id"]
+            joined.append(row)
+        return joined
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Mean, standard deviation, count, least and greatest of each measure over its seeds."""
+        groups: dict[tuple[Any, ...], list[Record]] = {}
+        matrices = {matrix.id: matrix for matrix in self.matrices}
+        for record in self.records:
+            place = (matrices[record.matrix].label, record.layer, record.head, record.over)
+            groups.setdefault((*place, record.measure, record.subject), []).append(record)
+        return [
+            row for key, records in groups.items() if len({r.seed for r in records}) > 1 for row in over_seeds(key, records)
+        ]
+
+    def document(self) -> dict[str, Any]:
+        """The result as plain data, in the order of the JSON schema that the package ships."""
+        document: dict[str, Any] = {
+            "schema": SCHEMA,
+            "rankscope": __version__,
+            "study": self.study,
+            "matrices": [shallow(matrix) for matrix in self.matrices],
+            "records": [shallow(record) for record in self.records],
+            "series": [shallow(series) for series in self.series],
+            "summary": self.summary(),
+        }
+        return document if self.run is None else {**document, "run": self.run}
+
+    def to_json(self) -> str:
+        """The document as JSON; never NaN, never infinity, the same bytes for the same study."""
+        return json.dumps(self.document(), allow_nan=False, ensure_ascii=True) + "\n"
+
+
+def shallow(row: Matrix | Record | Series) -> dict[str, Any]:
+    """A row as a dictionary, without copying the arrays that it holds."""
+    return {each.name: getattr(row, each.name) for each in fields(row)}
+
+
+def over_seeds(key: tuple[Any, ...], records: list[Record]) -> Iterable[dict[str, Any]]:
+    """The summary row of the records that share `key`, if any of their values is known."""
+    values = [float(record.value) for record in records if record.value is not None]
+    if not values:
+        return
+    mean = math.fsum(values) / len(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1)
+    yield {
+        **dict(zip(("label", "layer", "head", "over", "measure", "subject"), key, strict=True)),
+        "mean": mean,
+        "sd": math.sqrt(variance) if len(values) > 1 else None,
+        "count": len(values),
+        "min": min(values),
+        "max": max(values),
+    }
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of `Table.document`."""
+    text = Path(__file__).with_name("schema.json").read_text(encoding="utf-8")
+    return json.loads(text)  # type: ignore[no-any-return]

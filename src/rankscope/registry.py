@@ -1,0 +1,120 @@
+"""Names that a user can type, and the entries that they stand for.
+
+A registry maps a name to a function, with its help (the first line of its docstring). Specifications are
+typed as `name[:value][:key=value…]`; the entry's own signature says which values it takes and of what type,
+so nothing is declared twice.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, overload
+
+from rankscope.errors import error
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name: its function and the first line of its docstring."""
+
+    name: str
+    function: Callable[..., Any]
+
+    @property
+    def help(self) -> str:
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    @property
+    def usage(self) -> str:
+        """How the entry is typed: `window:WIDTH`, `linear[:FEATURES]`."""
+        parts = [self.name]
+        for parameter in inspect.signature(self.function).parameters.values():
+            text = f":{parameter.name.upper()}"
+            parts.append(text if parameter.default is parameter.empty else f"[{text}]")
+        return "".join(parts)
+
+
+@dataclass(frozen=True)
+class Registry(Generic[T]):
+    """A named collection of functions that make a `T`; `kind` is its noun in messages."""
+
+    kind: str
+    aliases: dict[str, str] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict)
+
+    @overload
+    def __call__(self, function: F, /) -> F: ...
+    @overload
+    def __call__(self, *, name: str) -> Callable[[F], F]: ...
+    def __call__(self, function: Any = None, /, *, name: str = "") -> Any:
+        """Register a function under its own name (underscores become hyphens) or under `name`."""
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            self.add(name or function.__name__.replace("_", "-"), function)
+            return function
+
+        return register if function is None else register(function)
+
+    def add(self, name: str, function: Callable[..., Any]) -> None:
+        """Register `function` as `name`; a name that is taken is an error, never replaced."""
+        if name in self.entries:
+            raise error("RS005", f"the {self.kind} {name!r} is registered twice", "choose another name")
+        if not (inspect.getdoc(function) or "").strip():
+            raise error("RS005", f"the {self.kind} {name!r} has no docstring", "say in one line what it is")
+        self.entries[name] = Entry(name, function)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries.values())
+
+    def names(self) -> list[str]:
+        return list(self.entries)
+
+    def __getitem__(self, name: str) -> Entry:
+        """The entry called `name`, or an error that names the nearest match."""
+        entry = self.entries.get(self.aliases.get(name, name))
+        if entry is None:
+            raise error("RS001", f"there is no {self.kind} {name!r}", nearest(name, self.names()))
+        return entry
+
+    def build(self, specification: str) -> T:
+        """The object that `specification` (`name[:value][:key=value…]`) stands for."""
+        name, *values = specification.strip().split(":")
+        entry = self[name]
+        return entry.function(**arguments(entry, self.kind, values))  # type: ignore[no-any-return]
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """A remedy for a mistyped `name`: the nearest of `names`, or all of them."""
+    import difflib
+
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else "choose one of " + ", ".join(names)
+
+
+def arguments(entry: Entry, kind: str, values: list[str]) -> dict[str, Any]:
+    """The `values` of a specification as keyword arguments of the entry, converted to their annotated types."""
+    parameters = inspect.signature(entry.function).parameters
+    given: dict[str, Any] = {}
+    unnamed = iter(parameters)
+    for value in values:
+        key, separator, text = value.partition("=")
+        if not separator or key not in parameters:
+            key, text = next(unnamed, ""), value
+        if key not in parameters or key in given:
+            raise error("RS002", f"{value!r} in the {kind} {entry.name!r}", f"write it as {entry.usage}")
+        try:
+            given[key] = parameters[key].annotation(text)
+        except ValueError:
+            wanted = parameters[key].annotation.__name__
+            raise error(
+                "RS002", f"{key} = {text!r} in the {kind} {entry.name!r}", f"give a value of type {wanted}"
+            ) from None
+    for parameter in parameters.values():
+        if parameter.default is parameter.empty and parameter.name not in given:
+            raise error(
+                "RS002", f"the {kind} {entry.name!r} without its {parameter.name}", f"write it as {entry.usage}"
+            )
+    return given

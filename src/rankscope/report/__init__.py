@@ -1,0 +1,1 @@
+"""How results are shown: terminal, notebook, tables, figures, documents. It reads records and nothing else."""

@@ -1,0 +1,200 @@
+"""Style, saving and the catalogue of figures.
+
+A figure reads a `Table` and nothing else, so a result that was saved last year still plots. Each file of the folder
+`figures` is one figure: its name is the name of the figure, the first line of its docstring is the help, the rest
+tells a reader how to read it. matplotlib costs a second to import, so it is imported by the functions that draw, and
+the catalogue is read from the source text. `Figure` objects are made directly, without pyplot and its global state.
+
+Labels come from files and may hold anything: `$` that is no formula, control characters, lone surrogates, scripts
+without a glyph, a megabyte of text. They reach a figure through `inscribe` alone.
+"""
+
+import ast
+import importlib
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from rankscope.errors import error
+from rankscope.records import Table
+from rankscope.registry import nearest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+FOLDER: Final = Path(__file__).with_name("figures")
+STYLE: Final = Path(__file__).with_name("rankscope.mplstyle")
+
+# Nothing that depends on the day, the machine or the version of matplotlib: the same table gives the same bytes.
+METADATA: Final[dict[str, dict[str, Any]]] = {
+    "png": {"Software": None},
+    "svg": {"Creator": None, "Date": None, "Format": None, "Type": None},
+    "pdf": {"Creator": "rankscope", "Producer": None, "CreationDate": None},
+}
+
+# Fonts with Chinese, Japanese and Korean, most complete first; those that are installed back up DejaVu Sans.
+FALLBACK_FONTS: Final = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Microsoft YaHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+)
+MISSING_GLYPH: Final = "\N{WHITE SQUARE}"
+LONGEST: Final = 400
+
+
+def names() -> list[str]:
+    """The names of all figures, in alphabetical order.
+
+    >>> "spectrum" in names()
+    True
+    """
+    return sorted(path.stem.replace("_", "-") for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
+
+
+def path_of(name: str) -> Path:
+    """The file of the figure `name`; raises RS001 with the nearest name."""
+    if name not in names():
+        raise error("RS001", f"there is no figure {name!r}", nearest(name, names()))
+    return FOLDER / f"{name.replace('-', '_')}.py"
+
+
+def docstring(name: str) -> str:
+    """The module docstring of a figure, read without importing it."""
+    return ast.get_docstring(ast.parse(path_of(name).read_text(encoding="utf-8"))) or ""
+
+
+def help_of(name: str) -> str:
+    """What the figure `name` shows, in one line."""
+    return docstring(name).partition("\n")[0]
+
+
+def reading_of(name: str) -> str:
+    """How to read the figure `name`: the rest of its docstring, one line per paragraph."""
+    paragraphs = docstring(name).split("\n\n")[1:]
+    return "\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def draw(name: str, table: Table) -> "Figure":
+    """The figure `name` of `table`, in the paper style."""
+    from matplotlib.figure import Figure
+
+    paint = painter(name)
+    with style():
+        figure = Figure()
+        paint(figure, table)
+    return figure
+
+
+def painter(name: str) -> "Callable[[Figure, Table], None]":
+    """The function that draws the figure `name` into an empty `Figure`."""
+    module = f"rankscope.report.figures.{path_of(name).stem}"
+    return importlib.import_module(module).draw  # type: ignore[no-any-return]
+
+
+def to_bytes(figure: "Figure", suffix: str) -> bytes:
+    """The figure as a file of the type `suffix` (png, svg or pdf), the same bytes every time."""
+    kind = suffix.removeprefix(".").lower()
+    if kind not in METADATA:
+        raise error("RS002", f"a figure as {suffix!r}", nearest(kind, list(METADATA)))
+    buffer = BytesIO()
+    with style():
+        figure.savefig(buffer, format=kind, metadata=METADATA[kind])
+    return buffer.getvalue()
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The paper style, whatever the user's own matplotlib settings are (TeX is never run)."""
+    import matplotlib
+    from matplotlib.style import context
+
+    with context(STYLE, after_reset=True):
+        matplotlib.rcParams["font.sans-serif"] = ["DejaVu Sans", *installed_fallbacks()]
+        matplotlib.rcParams["font.monospace"] = ["DejaVu Sans Mono", *installed_fallbacks()]
+        yield
+
+
+@cache
+def installed_fallbacks() -> tuple[str, ...]:
+    """The first fallback font that is installed: one is enough, and the choice must not depend on the text."""
+    from matplotlib.font_manager import fontManager
+
+    installed = set(fontManager.get_font_names())
+    return tuple(name for name in FALLBACK_FONTS if name in installed)[:1]
+
+
+@cache
+def glyphs(family: str) -> frozenset[int]:
+    """The characters that can be drawn in `family` or in the fallback font."""
+    from matplotlib.font_manager import findfont, get_font
+
+    fonts = [get_font(findfont(name)) for name in (family, *installed_fallbacks())]
+    return frozenset(code for font in fonts for code in font.get_charmap())
+
+
+def visible(text: str) -> str:
+    """`text` without what has no place on paper: control and direction characters, surrogates, stacks of accents."""
+    kept: list[str] = []
+    stacked = 0
+    for character in unicodedata.normalize("NFC", text):
+        category = unicodedata.category(character)
+        stacked = stacked + 1 if category in ("Mn", "Me") else 0
+        if category in ("Cc", "Zl", "Zp", "Zs"):
+            kept.append(" ")
+        elif category not in ("Cf", "Cs", "Cn", "Me") and stacked < 2:
+            kept.append(character)
+    return "".join(kept)
+
+
+def columns(character: str) -> int:
+    """How many columns of a terminal the character takes."""
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def printable(text: str, family: str = "DejaVu Sans") -> str:
+    """`text` with a box, as wide as the character, for each one that no installed font can draw."""
+    known = glyphs(family)
+    return "".join(
+        character if ord(character) in known else MISSING_GLYPH.ljust(columns(character)) for character in visible(text)
+    )
+
+
+def inscribe(artist: "Text", content: str, width: float, suffix: str = "") -> None:
+    """Write text that came from data: printable, never read as a formula, at most `width` points wide.
+
+    What is too long loses its middle; `suffix` is kept whole.
+    """
+    text = " ".join(printable(shortened(content, LONGEST)).split())
+    keep = len(text)
+    while keep > 1 and width_of(artist, shortened(text, keep) + suffix) > width:
+        keep -= max(1, keep // 16)
+    artist.set_parse_math(False)
+    artist.set_text(shortened(text, keep) + suffix)
+
+
+def shortened(text: str, length: int) -> str:
+    """`text` in at most `length` characters: its beginning and its end, which tell labels apart."""
+    if len(text) <= length:
+        return text
+    tail = (length - 1) // 2
+    return text[: length - 1 - tail].rstrip() + "…" + text[len(text) - tail :].lstrip()
+
+
+def width_of(artist: "Text", text: str) -> float:
+    """The width of `text` in points, in the font of the artist."""
+    from matplotlib.textpath import text_to_path
+
+    width, _, _ = text_to_path.get_text_width_height_descent(text, artist.get_fontproperties(), ismath=False)
+    return float(width)

@@ -1,0 +1,128 @@
+"""The words around a figure: its title, its legend, and numbers as a reader expects them.
+
+What comes from data goes through `inscribe`, which may shorten it; what is ours is kept whole. The legend stands
+below the axes, so that it hides nothing whatever the curves are.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple, TypeVar
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation
+
+from rankscope.records import Matrix, Table
+from rankscope.report.figure import inscribe
+
+T = TypeVar("T")
+
+INK = "#222222"
+GREY = "#5f5f5f"
+PALE = "#9d9d9d"
+SMALL = 8.0
+LINE = 12.0  # points from one line of small text to the next
+WIDTH = 400.0  # points that text may take from the left end of the axes: a little less than there are
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+class Entry(NamedTuple):
+    """One line of the legend: `name` comes from data and may be shortened, `remark` is kept whole."""
+
+    handle: Line2D
+    name: str
+    remark: str
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it needs more than half of the width of a figure."""
+        return len(self.name) + len(self.remark) > 40
+
+
+def remark(text: str, name: str = "") -> Entry:
+    """A line of the legend that stands for no mark."""
+    return Entry(Line2D([], [], linestyle="", marker=""), name, text)
+
+
+def write_title(axes: Axes, table: Table, matrices: list[Matrix]) -> None:
+    """The label and shape of the matrix; below, what the matrices have in common, and the ranks of an only one."""
+    labels, shapes = {matrix.label for matrix in matrices}, {(matrix.rows, matrix.columns) for matrix in matrices}
+    several = f"Singular values of {len(matrices)} matrices" if matrices else "Singular values"
+    name = next(iter(labels)) if len(labels) == 1 else several
+    count = f": {len(matrices)} spectra" if len(labels) < len(matrices) and len(labels) == 1 else ""
+    shape = "".join(f", {rows} × {columns}" for rows, columns in shapes) if len(shapes) == 1 else ""
+    notes = [facts_of(matrices), three_ranks(table) if len(table.matrices) == 1 else ""]
+    lines = [line for line in notes if line]
+    title = axes.set_title("", pad=7 + LINE * len(lines))
+    inscribe(title, name, WIDTH, count + shape)
+    for row, line in enumerate(reversed(lines)):
+        place = (0, 6 + LINE * row)
+        note = axes.annotate("", (0, 1), place, "axes fraction", "offset points", fontsize=SMALL, color=GREY)
+        inscribe(note, line, WIDTH)
+
+
+def facts_of(matrices: list[Matrix]) -> str:
+    """The features, the scale and the number type, where all matrices agree on them."""
+    facts = [f"d = {value}" for value in agreed(matrix.d for matrix in matrices)]
+    facts += [f"scale {value:g}" for value in agreed(matrix.scale for matrix in matrices)]
+    return " · ".join([*facts, *agreed(matrix.dtype for matrix in matrices)])
+
+
+def agreed(values: Iterable[T | None]) -> list[T]:
+    """The one value that all have, if they have one."""
+    distinct = set(values)
+    return [value for value in distinct if value is not None] if len(distinct) == 1 else []
+
+
+def three_ranks(table: Table) -> str:
+    """The three ranks of the only matrix, each with its guarantee, as far as they were measured."""
+    shown = {"rank_exact": "exact rank", "rank_numerical": "numerical rank", "effective_rank": "effective rank"}
+    found = [record for record in table.records if record.measure in shown and record.value is not None]
+    if len({record.measure for record in found}) < len(found):
+        return ""
+    found.sort(key=lambda record: list(shown).index(record.measure))
+    return " · ".join(f"{shown[record.measure]} {number(float(record))} ({record.guarantee})" for record in found)
+
+
+def write_legend(figure: Figure, axes: Axes, entries: list[Entry], *, single_column: bool) -> None:
+    """The legend, below the axes; a figure with a long one becomes taller."""
+    several = 1 if single_column else 2
+    rows = -(-len(entries) // several)
+    figure.set_figheight(figure.get_figheight() + max(0, rows - 2) * LINE / 72)
+    box = axes.legend(
+        [entry.handle for entry in entries],
+        [""] * len(entries),
+        loc="upper left",
+        bbox_to_anchor=(0, 0),
+        bbox_transform=axes.transAxes + ScaledTranslation(0, -34 / 72, figure.dpi_scale_trans),
+        ncols=several,
+    )
+    for text, entry in zip(box.get_texts(), entries, strict=True):
+        inscribe(text, entry.name, WIDTH / several - 30, entry.remark)
+
+
+def number(value: float) -> str:
+    """A rank: an integer as it is, one decimal of a large number, four digits of a small one."""
+    return f"{value:.0f}" if value == round(value) else f"{value:.1f}" if value >= 100 else f"{value:.4g}"
+
+
+def span(values: list[float]) -> str:
+    """`502`, or `498 to 512`."""
+    low, high = number(min(values)), number(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def signed(value: float) -> str:
+    """A number with a true minus sign."""
+    return f"{value:.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def power(exponent: float) -> str:
+    """A power of ten in matplotlib's own mathematics."""
+    return f"$10^{{{signed(exponent)}}}$"
+
+
+def scientific(value: float) -> str:
+    """`1.1·10⁻¹³`, as plain text."""
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}·10{str(int(exponent)).translate(SUPERSCRIPT)}"

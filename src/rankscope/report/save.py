@@ -1,0 +1,71 @@
+"""A result as a file: the suffix is the format, and an unknown one is refused before anything is computed."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from rankscope.errors import error
+from rankscope.records import Table
+from rankscope.report import table as shown
+from rankscope.report.terminal import to_text
+from rankscope.writing import atomic_write
+
+TEXTS: Final[dict[str, Callable[[Table], str]]] = {
+    "json": Table.to_json,
+    "csv": shown.to_csv,
+    "markdown": shown.to_markdown,
+    "latex": shown.to_latex,
+    "table": lambda table: to_text(table) + "\n",
+}
+"""What `--format` may be, and how the table becomes that text."""
+
+SUFFIXES: Final = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
+FIGURES: Final = (".png", ".svg")
+DOCUMENTS: Final = (".pdf", ".html")
+SPECTRUM: Final = "spectrum"
+
+
+def check_target(path: Path, figure: str | None) -> None:
+    """Refuse a file name whose suffix says nothing, a missing package, or an unknown figure, before the work is done."""
+    suffix = path.suffix.lower()
+    if figure is not None and suffix not in (*FIGURES, *DOCUMENTS):
+        raise error("RS003", f"the figure {figure!r} in a file {suffix or 'without suffix'}", "choose .png, .svg, .pdf or .html")
+    if suffix not in (*SUFFIXES, *FIGURES, *DOCUMENTS, ".parquet"):
+        known = " ".join((*SUFFIXES, ".parquet", *FIGURES, *DOCUMENTS))
+        raise error("RS002", f"the output file {path.name!r}", f"end its name with one of {known}")
+    if suffix == ".parquet":
+        import importlib.util
+
+        if importlib.util.find_spec("pyarrow") is None:
+            raise error("RS004", "a .parquet file without pyarrow", "install it with: pip install 'rankscope[parquet]'")
+    if figure is not None:
+        from rankscope.report.figure import help_of
+
+        help_of(figure)
+
+
+def save(table: Table, path: Path, figure: str | None = None) -> None:
+    """Write a table to `path`, whole or not at all."""
+    check_target(path, figure)
+    atomic_write(path, content(table, path.suffix.lower(), figure))
+
+
+def content(table: Table, suffix: str, figure: str | None) -> bytes:
+    """The bytes of a file with this suffix."""
+    if suffix in SUFFIXES:
+        return TEXTS[SUFFIXES[suffix]](table).encode()
+    if suffix == ".parquet":
+        buffer = io.BytesIO()
+        frame = shown.to_frame(table)
+        frame["details"] = [shown.cell(details) for details in frame["details"]]
+        frame.to_parquet(buffer)
+        return buffer.getvalue()
+    if suffix in FIGURES:
+        from rankscope.report.figure import draw, to_bytes
+
+        return to_bytes(draw(figure or SPECTRUM, table), suffix.removeprefix("."))
+    from rankscope.report import document
+
+    write = document.to_pdf if suffix == ".pdf" else document.to_html
+    return write(table, to_text(table), figure or SPECTRUM)

@@ -1,0 +1,125 @@
+"""A table in the formats of others: DataFrame, CSV, Markdown, LaTeX, HTML. Text from files is inert in each of them."""
+
+import csv
+import html
+import io
+import json
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from rankscope.records import Record, Table
+from rankscope.report.sentences import sentences
+from rankscope.report.terminal import heading, ordered, printable, reason, to_text, value_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["to_csv", "to_frame", "to_html", "to_latex", "to_markdown", "to_text"]
+
+COLUMNS: Final = ("matrix", "measure", "value", "guarantee", "subject", "why")
+
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""First characters that a spreadsheet would take for a formula (CWE-1236)."""
+
+LATEX: Final = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "∞": r"$\infty$", "×": r"$\times$",
+    "≤": r"$\le$", "≥": r"$\ge$", "σ": r"$\sigma$", "Σ": r"$\sum$", "τ": r"$\tau$", "·": r"$\cdot$", "φ": r"$\varphi$",
+    "‖": r"$\|$", "√": r"$\surd$", "±": r"$\pm$", "≈": r"$\approx$", "₁": "$_1$", "₂": "$_2$", "²": "$^2$", "⁻": "$^{-}$",
+    "¹": "$^1$", "λ": r"$\lambda$", "½": r"$\tfrac12$", "…": r"\dots{}", "—": "---", "–": "--", "η": r"$\eta$", "ᵀ": r"$^{\top}$",
+}  # fmt: skip
+
+
+def to_frame(table: Table) -> "pd.DataFrame":
+    """One row per record, with the columns of its matrix."""
+    import pandas as pd
+
+    return pd.DataFrame(table.rows())
+
+
+def to_csv(table: Table) -> str:
+    """One row per record; text that a spreadsheet would run as a formula gets a leading apostrophe. Series are left out."""
+    rows = table.rows()
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    if rows:
+        writer.writerow(rows[0])
+        writer.writerows([cell(value) for value in row.values()] for row in rows)
+    return stream.getvalue()
+
+
+def cell(value: Any) -> Any:
+    """A CSV cell: numbers as they are, structures as JSON, dangerous text defused."""
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return json.dumps(value, sort_keys=True) if value else ""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def cells(table: Table) -> list[list[str]]:
+    """The rows that documents show: label, measure, value, guarantee, subject, reason."""
+    matrices = {matrix.id: matrix for matrix in table.matrices}
+    return [
+        [
+            printable(matrices[record.matrix].label) + ("" if record.seed is None else f" seed {record.seed}"),
+            record.measure,
+            value_text(record, matrices[record.matrix]),
+            record.guarantee,
+            record.subject,
+            printable(reason(record, table)),
+        ]
+        for record in table
+    ]
+
+
+def to_markdown(table: Table) -> str:
+    """A Markdown table."""
+
+    def escaped(text: str) -> str:
+        return re.sub(r"([\\`*_{}\[\]<>|$])", r"\\\1", text)
+
+    return lines_of(table, "| ", " | ", " |", escaped, ["|" + "|".join(" --- " for _ in COLUMNS) + "|"]) + "\n"
+
+
+def to_latex(table: Table) -> str:
+    r"""A LaTeX `tabular` that needs no package; every special character is escaped."""
+
+    def escaped(text: str) -> str:
+        return "".join(LATEX.get(c, c if c.isascii() else f"U+{ord(c):04X}") for c in text)
+
+    body = lines_of(table, "", " & ", r" \\", escaped, [r"\hline"])
+    return f"\\begin{{tabular}}{{llrllp{{0.4\\textwidth}}}}\n\\hline\n{body}\n\\hline\n\\end{{tabular}}\n"
+
+
+def lines_of(table: Table, before: str, between: str, after: str, escape: Callable[[str], str], rule: list[str]) -> str:
+    """The cells of a table between separators."""
+    rows = [before + between.join(escape(text) for text in row) + after for row in [list(COLUMNS), *cells(table)]]
+    return "\n".join([rows[0], *rule, *rows[1:]])
+
+
+def to_html(table: Table) -> str:
+    """A fragment of HTML for notebooks: one matrix grouped with its reasons, several as rows; no script, no style sheet."""
+    said = " ".join(sentences(table))
+    if len(table.matrices) == 1:
+        title = heading(table.matrices[0], table.records[0].seed if table.records else None)
+        body = "".join(group_html(group, members, table) for group, members in ordered(table.records))
+    else:
+        title = f"{len(table.matrices)} matrices"
+        body = "".join(row_html(row) for row in cells(table))
+        body = "<tr>" + "".join(f"<th>{name}</th>" for name in COLUMNS) + "</tr>" + body
+    return f"<p><strong>{html.escape(title)}</strong></p><table>{body}</table><p>{html.escape(said)}</p>"
+
+
+def group_html(group: str, members: list[Record], table: Table) -> str:
+    """The rows of one group, under its name."""
+    matrix = table.matrices[0]
+    rows = (
+        row_html([r.measure, value_text(r, matrix), r.guarantee, r.subject, printable(reason(r, table))]) for r in members
+    )
+    return f'<tr><th colspan="5" style="text-align:left">{html.escape(group)}</th></tr>' + "".join(rows)
+
+
+def row_html(row: list[str]) -> str:
+    return "<tr>" + "".join(f'<td style="text-align:left">{html.escape(text)}</td>' for text in row) + "</tr>"

@@ -1,0 +1,260 @@
+"""A study says what is to be measured of what; running it gives a result. Here generators, analyzer and report meet."""
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rankscope.analyzer.analyze import Analysed, analyse, chosen, refused
+from rankscope.analyzer.determinant import LogDet
+from rankscope.analyzer.determinant import logdet as determinant_of
+from rankscope.analyzer.measure import Measure, Numerics
+from rankscope.analyzer.rank import RULES
+from rankscope.analyzer.spectrum import Spectrum
+from rankscope.analyzer.spectrum import spectrum as spectrum_of
+from rankscope.arrays import DENSE_COPIES, Float64, available_memory, blas_threads
+from rankscope.attention.build import bare, single, slices
+from rankscope.attention.operators import Dense, Factored, Mean, Product
+from rankscope.errors import InputError, error
+from rankscope.generators.stack import Job, Synthetic, Work
+from rankscope.generators.tensors import File
+from rankscope.records import Record, Table
+from rankscope.report import table as shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class InMemory:
+    """Matrices that exist already, or that are made from arrays that do."""
+
+    jobs: tuple[Job, ...]
+
+    def work(self) -> Work:
+        """The jobs themselves."""
+        return Work(list(self.jobs))
+
+
+def in_memory(matrices: Any) -> list[Job]:
+    """A job for each matrix of operators, arrays, or a list of either."""
+    if isinstance(matrices, Dense | Factored | Product | Mean):
+        return [Job(matrices.origin, matrices.shape, lambda: matrices)]
+    if isinstance(matrices, list | tuple) and any(hasattr(each, "shape") for each in matrices):
+        return [job for each in matrices for job in in_memory(each)]
+    return [Job(each[2], each[0].shape, partial(bare, *each)) for each in slices(matrices)]
+
+
+Source = Synthetic | File | InMemory
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is measured of what: sources, the names of measures (none for the default set), and how ranks are counted.
+
+    `blas_threads` other than 1 lets results depend on the number of threads, and is recorded.
+    """
+
+    sources: tuple[Source, ...]
+    measures: tuple[str, ...] = ()
+    numerics: Numerics = field(default_factory=Numerics)
+    blas_threads: int = 1
+
+    def described(self) -> dict[str, Any]:
+        """The study as plain data: names of files, never their paths."""
+        return {
+            "sources": [source_described(source) for source in self.sources],
+            "measures": list(self.measures),
+            **asdict(self.numerics),
+            "blas_threads": self.blas_threads,
+        }
+
+
+def source_described(source: Source) -> dict[str, Any]:
+    """A source as plain data."""
+    match source:
+        case Synthetic():
+            return {"kind": "synthetic", **asdict(source)}
+        case File():
+            return {"kind": "file", **asdict(source), "path": Path(source.path).name}
+    return {"kind": "memory", "matrices": len(source.jobs)}
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The result of a study. It shows itself in a terminal and in a notebook, and behaves as its table.
+
+    `result["effective_rank"].value` is one number; with several matrices `result["effective_rank"]` is a table.
+    """
+
+    table: Table
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, measure: str) -> Record | Table:
+        return self.table[measure]
+
+    @property
+    def refused(self) -> list[Record]:
+        """One record for each matrix that could not be measured."""
+        seen: dict[int, Record] = {}
+        for record in self.table:
+            if record.status != "ok":
+                seen.setdefault(record.matrix, record)
+        return list(seen.values())
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The records as a pandas DataFrame, with the columns of their matrices joined on."""
+        return shown.to_frame(self.table)
+
+    def to_json(self) -> str:
+        """The result as JSON: the same bytes for the same study."""
+        return self.table.to_json()
+
+    def plot(self, name: str = "spectrum") -> Any:
+        """A figure of the result, as a `matplotlib.figure.Figure`."""
+        from rankscope.report.figure import draw
+
+        return draw(name, self.table)
+
+    def save(self, path: str | Path, *, figure: str | None = None) -> None:
+        """Write the result; the suffix is the format: .json .csv .parquet .md .tex .png .svg .pdf .html.
+
+        The file is complete under its name, or the earlier one is left as it was.
+        """
+        from rankscope.report.save import save
+
+        save(self.table, Path(path), figure)
+
+    def __str__(self) -> str:
+        return shown.to_text(self.table)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": str(self), "text/html": shown.to_html(self.table)}
+
+
+def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Result:
+    """Run a study: every matrix is made, measured and dropped, `workers` at a time.
+
+    A matrix that cannot be measured is reported in its place and hides no other, unless it is the only one.
+
+    Raises:
+        RankscopeError: an unknown name, or the error of the only matrix.
+    """
+    started = time.perf_counter()
+    if study.numerics.rule is not None:
+        RULES[study.numerics.rule]
+    if study.numerics.rtol is not None and not 0 <= study.numerics.rtol < 1:
+        raise error("RS002", f"rtol = {study.numerics.rtol}", "give a relative tolerance of at least 0 and below 1")
+    measures = chosen(study.measures)
+    works = [source.work() for source in study.sources]
+    jobs = [job for work in works for job in work.jobs]
+    alone = len(jobs) == 1
+    with blas_threads(study.blas_threads):
+        found = in_order(jobs, measures, study.numerics, affordable(jobs, workers), alone)
+    table = Table(
+        study.described(),
+        [each.matrix for each in found],
+        [record for each in found for record in each.records],
+        [series for each in found for series in each.series],
+        {"seconds": time.perf_counter() - started, "workers": affordable(jobs, workers)} if timing else None,
+    )
+    return Result(table, tuple(note for work in works for note in work.notes))
+
+
+def in_order(
+    jobs: Sequence[Job], measures: list[Measure], numerics: Numerics, workers: int, alone: bool
+) -> list[Analysed]:
+    """The analyses of all jobs in their order, by as many threads as there are workers: LAPACK runs without the GIL."""
+
+    def one(numbered: tuple[int, Job]) -> Analysed:
+        identity, job = numbered
+        try:
+            return analyse(job.make(), identity, measures, numerics)
+        except InputError as reason:
+            if alone:
+                raise
+            return refused(job.origin, job.shape, reason, identity, measures)
+
+    if workers == 1:
+        return [one(numbered) for numbered in enumerate(jobs)]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(one, enumerate(jobs)))
+
+
+def affordable(jobs: Sequence[Job], workers: int | None) -> int:
+    """How many matrices are analysed at once: as many as asked for, or the cores, and never more than fit in memory."""
+    largest = max((job.shape[0] * job.shape[1] for job in jobs), default=1)
+    fitting = int(0.8 * available_memory() / (8 * DENSE_COPIES * max(largest, 1)))
+    return max(1, min(workers or len(os.sched_getaffinity(0)), len(jobs), fitting))
+
+
+def analyze(
+    matrices: Any,
+    *,
+    measures: Iterable[str] = (),
+    rule: str | None = None,
+    rtol: float | None = None,
+    workers: int | None = None,
+) -> Result:
+    """Measure a matrix, or several: every rank, the determinant, the spectrum and the rows.
+
+    Args:
+        matrices: what `attention`, `synthetic`, `load` or `matrix` return, an array of 2 to 4 dimensions, or a list.
+        measures: names as in `rankscope list measures`; none for the default set, "all" for every one.
+        rule: the tolerance rule of the numerical rank, as in `rankscope list rules`.
+        rtol: a relative tolerance instead of a rule.
+        workers: how many matrices to analyse at once; the result does not depend on it.
+
+    Raises:
+        InputError: a matrix with NaN or infinity, or of the wrong shape, when it is the only one.
+        UsageError: an unknown name.
+
+    >>> result = analyze([[1.0, 0.0], [0.5, 0.5]])
+    >>> result["rank_exact"].value, result["logdet"].sign
+    (2, 1)
+    """
+    study = Study((InMemory(tuple(in_memory(matrices))),), tuple(measures), Numerics(rule, rtol))
+    return run(study, workers=workers)
+
+
+def compare(masks: Iterable[str], *, measures: Iterable[str] = (), **options: Any) -> Result:
+    """The same queries and keys under several masks, side by side; `options` as in `Synthetic`.
+
+    >>> result = compare(["bidirectional", "causal"], n=16, d=4)
+    >>> [record.matrix for record in result["effective_rank"]]
+    [0, 1]
+    """
+    sources = tuple(Synthetic(mask=mask, **options) for mask in masks)
+    return run(Study(sources, tuple(measures)))
+
+
+def spectrum(matrix_like: Any) -> Spectrum:
+    """The singular values of one matrix, each with its error bound."""
+    with blas_threads(1):
+        return spectrum_of(single(matrix_like))
+
+
+def singular_values(matrix_like: Any) -> Float64:
+    """The singular values of one matrix in descending order, as a plain array; `spectrum` has their error bounds."""
+    return spectrum(matrix_like).values
+
+
+def logdet(matrix_like: Any) -> LogDet:
+    """The determinant of one matrix as its sign and the natural logarithm of its magnitude, with bounds.
+
+    >>> logdet([[2.0, 0.0], [1.0, -0.5]]).sign
+    -1
+    """
+    operator = single(matrix_like)
+    with blas_threads(1):
+        return determinant_of(operator, lambda: spectrum_of(operator))
+
+

@@ -1,0 +1,196 @@
+"""The contract batteries: what every mask, kernel and measure must satisfy, ours and yours.
+
+    import rankscope as rs
+    rs.testing.check_mask(my_mask(3))
+
+Each battery raises an AssertionError that says what was broken and where. They compare with slow definitions that
+share no code with what they check.
+"""
+
+import itertools
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from rankscope.analyzer.measure import Measure
+from rankscope.arrays import EPS, Array, Boolean
+from rankscope.attention import naive
+from rankscope.attention.build import attention, matrix, single
+from rankscope.attention.kernels import FeatureKernel, Kernel, ScoreKernel
+from rankscope.attention.masks import Mask, bidirectional, causal, window
+from rankscope.attention.operators import Operator, diagonal
+from rankscope.errors import MaskError
+from rankscope.generators.synthetic import queries_and_keys
+from rankscope.study import analyze
+
+SIZES = range(1, 8)
+
+
+def require(condition: object, message: str) -> None:
+    """Raise an AssertionError with this message unless the condition holds."""
+    if not condition:
+        raise AssertionError(message)
+
+
+def check_mask(mask: Mask) -> None:
+    """A mask answers alike for numbers and arrays, its facts are true, and its structure is what brute force finds."""
+    for size in SIZES:
+        index = np.arange(size)
+        seen = np.broadcast_to(mask.allows(index[:, None], index[None, :]), (size, size))
+        require(seen.dtype == np.bool_, f"{mask.label}: allows() gave {seen.dtype} for arrays; use comparisons and & |")
+        one_by_one = [[bool(mask.allows(i, j)) for j in range(size)] for i in range(size)]
+        require((seen == np.array(one_by_one)).all(), f"{mask.label}: allows() differs between arrays and integers at n = {size}")
+        hidden = np.broadcast_to((~mask).allows(index[:, None], index[None, :]), (size, size))
+        require((hidden == ~seen).all(), f"{mask.label}: ~ is not the complement at n = {size}")
+        check_facts(mask, seen)
+        check_structure(mask, seen)
+
+
+def check_facts(mask: Mask, seen: Boolean) -> None:
+    """The facts that a mask claims hold at this size."""
+    truths = {
+        "lower": not np.triu(seen, 1).any(),
+        "upper": not np.tril(seen, -1).any(),
+        "diagonal": bool(np.diagonal(seen).all()),
+        "everything": bool(seen.all()),
+    }
+    for fact in mask.facts:
+        require(truths[fact], f"{mask.label} claims {fact!r}, which is false at n = {len(seen)}")
+
+
+def check_structure(mask: Mask, seen: Boolean) -> None:
+    """The derived structure against transitive closure, and against determinants of random matrices of this pattern."""
+    size = len(seen)
+    queries, keys = queries_and_keys(size, 3, seed=size)
+    try:
+        operator = single(attention(queries, keys, mask=mask))
+    except MaskError:
+        require(not seen.any(axis=1).all(), f"{mask.label}: refused at n = {size}, where every query sees a key")
+        return
+    structure = operator.structure
+    labels = structure.blocks.value
+    reach = closure(seen)
+    together = reach & reach.T
+    if labels is None:
+        raise AssertionError(f"{mask.label}: no blocks at n = {size}")
+    finest = labels[:, None] == labels[None, :]
+    require((finest == together).all() or structure.side.value != "none", f"{mask.label}: wrong blocks at n = {size}")
+    numbers = np.where(seen, np.random.default_rng(size).integers(1, 9, (size, size)), 0)
+    product = math.prod(leibniz(numbers[np.ix_(labels == b, labels == b)]) for b in np.unique(labels))
+    require(product == leibniz(numbers), f"{mask.label}: the blocks at n = {size} do not give the determinant")
+    sides = {"lower": not np.triu(seen, 1).any(), "upper": not np.tril(seen, -1).any(), "none": True}
+    sides["diagonal"] = sides["lower"] and sides["upper"]
+    require(sides[structure.side.value], f"{mask.label}: side {structure.side.value!r} is false at n = {size}")
+    if seen.any(axis=1).all():
+        expected = np.array(naive.softmax(queries.tolist(), keys.tolist(), mask))
+        require(np.allclose(operator.matrix, expected, rtol=64 * EPS, atol=0), f"{mask.label}: not the definition at n = {size}")
+    require(np.linalg.matrix_rank(operator.matrix) <= structure.rank_bound.value, f"{mask.label}: rank bound at n = {size}")
+
+
+def closure(seen: Boolean) -> Boolean:
+    """Which index reaches which, by Warshall's algorithm."""
+    reach = seen | np.eye(len(seen), dtype=bool)
+    for k in range(len(seen)):
+        reach = reach | (reach[:, [k]] & reach[[k], :])
+    return reach
+
+
+def leibniz(numbers: Array) -> int:
+    """The determinant of a small integer matrix as the sum over permutations."""
+    size = len(numbers)
+    total = 0
+    for order in itertools.permutations(range(size)):
+        inversions = sum(a > b for a, b in itertools.combinations(order, 2))
+        total += (-1) ** inversions * math.prod(int(numbers[i, j]) for i, j in enumerate(order))
+    return total
+
+
+def check_kernel(kernel: Kernel) -> None:
+    """A kernel gives the matrix of its definition, for several masks, and the right determinant where it is triangular."""
+    for size, mask in itertools.product((1, 2, 5, 9), (bidirectional(), causal(), window(2))):
+        queries, keys = queries_and_keys(size, 4, seed=size)
+        operator = single(attention(queries, keys, mask=mask, kernel=kernel, empty_rows="zero"))
+        seen = np.broadcast_to(mask.allows(np.arange(size)[:, None], np.arange(size)[None, :]), (size, size))
+        if isinstance(kernel, ScoreKernel):
+            check_elementwise(kernel, queries @ keys.T / 2.0)
+            scores = queries @ keys.T / math.sqrt(4)
+            weights = np.exp(scores if kernel.log_weight is None else kernel.log_weight(scores)) * seen
+        else:
+            check_by_token(kernel, queries)
+            weights = (kernel.features(queries) @ kernel.features(keys).T) * seen
+        total = weights.sum(axis=1, keepdims=True)
+        expected = np.divide(weights, total, out=np.zeros_like(weights), where=total != 0)
+        spread = np.abs(weights).sum(axis=1, keepdims=True) / np.where(total == 0, 1, np.abs(total))
+        close = np.abs(operator.matrix - expected) <= 64 * EPS * (np.abs(expected) + 1) * np.maximum(spread, 1)
+        require(close.all(), f"{kernel.label} with {mask.label} at n = {size} is not its definition")
+        own = diagonal(operator)
+        if own is not None and operator.structure.triangular and (own.sign != 0).all():
+            log = np.log(np.abs(np.diagonal(expected)))
+            require(np.allclose(own.log, log, rtol=0, atol=1e-9), f"{kernel.label}: wrong log diagonal at n = {size}")
+
+
+def check_elementwise(kernel: ScoreKernel, scores: Array) -> None:
+    """log_weight acts on each score alone."""
+    if kernel.log_weight is not None:
+        whole = np.asarray(kernel.log_weight(scores))
+        require(whole.shape == scores.shape, f"{kernel.label}: log_weight changed the shape {scores.shape} to {whole.shape}")
+        parts = np.array([[float(kernel.log_weight(np.array([[x]]))[0, 0]) for x in row] for row in scores])
+        require(np.allclose(whole, parts, rtol=8 * EPS, atol=8 * EPS), f"{kernel.label}: log_weight is not elementwise")
+        require(np.isfinite(whole).all(), f"{kernel.label}: log_weight is not finite; weights must be positive")
+
+
+def check_by_token(kernel: FeatureKernel, tokens: Array) -> None:
+    """features acts on each token alone."""
+    whole = np.asarray(kernel.features(tokens))
+    require(whole.ndim == 2 and len(whole) == len(tokens), f"{kernel.label}: features gave shape {whole.shape}")
+    parts = np.concatenate([np.asarray(kernel.features(tokens[i : i + 1])) for i in range(len(tokens))])
+    require(np.allclose(whole, parts, rtol=8 * EPS, atol=0), f"{kernel.label}: features depend on other tokens")
+
+
+def matrices() -> Iterator[tuple[str, Any]]:
+    """Matrices that break careless measures: empty, zero, tiny, rectangular, singular, huge, triangular."""
+    random = np.random.default_rng(0)
+    yield "empty", np.zeros((0, 0))
+    yield "no columns", np.zeros((3, 0))
+    yield "zero", np.zeros((3, 3))
+    yield "one entry", np.array([[0.5]])
+    yield "identity", np.eye(4)
+    yield "rank one", np.full((4, 4), 0.25)
+    yield "rectangular", random.random((3, 5))
+    yield "huge", np.full((3, 3), 1e308)
+    yield "subnormal", np.full((2, 2), 5e-324)
+    yield "signed", random.standard_normal((6, 6))
+    yield "lower", np.tril(random.random((6, 6)) + 0.1)
+    yield "float16", random.random((5, 5)).astype(np.float16)
+    yield "causal", single(attention(*queries_and_keys(12, 3, seed=1), mask="causal"))
+    yield "linear", single(attention(*queries_and_keys(12, 3, seed=1), kernel="linear"))
+
+
+def check_measure(measure: Measure) -> None:
+    """A measure answers for every matrix with a finite number or None with a reason, within its own bounds,
+    alike for every memory layout, and can be written as JSON."""
+    for name, given in matrices():
+        operator = single(matrix(given))
+        table = analyze(operator, measures=[measure.name]).table
+        require(table.records, f"{measure.name}: no record for the {name} matrix")
+        for record in table:
+            for each in (record.value, record.low, record.high):
+                require(each is None or math.isfinite(each), f"{measure.name} of the {name} matrix is {each}")
+            require(record.value is not None or record.because, f"{measure.name} of the {name} matrix is null without a reason")
+            if record.value is not None:
+                inside = (record.low is None or record.low <= record.value) and (record.high is None or record.value <= record.high)
+                require(inside, f"{measure.name} of the {name} matrix: {record.value} outside [{record.low}, {record.high}]")
+        json.loads(table.to_json())
+        check_layouts(measure, name, operator)
+
+
+def check_layouts(measure: Measure, name: str, operator: Operator) -> None:
+    """The same numbers in another memory layout give the same record."""
+    held = operator.matrix
+    first = analyze(np.ascontiguousarray(held), measures=[measure.name]).table.records
+    for other in (np.asfortranarray(held), np.repeat(held, 2, axis=0)[::2], held.astype(held.dtype.newbyteorder())):
+        again = analyze(other, measures=[measure.name]).table.records
+        require(again == first, f"{measure.name} of the {name} matrix depends on the memory layout")
