@@ -49,7 +49,15 @@ HOMES = {
     "attention.kernels": ["FeatureKernel", "ScoreKernel", "kernel"],
     "attention.masks": ["Mask", "mask"],
     "attention.operators": ["Dense", "Factored", "Mean", "Product"],
-    "errors": ["FormatError", "InputError", "MaskError", "NonFiniteError", "RankscopeError", "ResourceError", "UsageError"],
+    "errors": [
+        "FormatError",
+        "InputError",
+        "MaskError",
+        "NonFiniteError",
+        "RankscopeError",
+        "ResourceError",
+        "UsageError",
+    ],
     "generators.stack": ["Synthetic", "synthetic"],
     "generators.tensors": ["File", "load"],
     "records": ["Reading", "Record", "Table"],
@@ -65,14 +73,14 @@ def __getattr__(name: str) -> Any:
         if name in names:
             return getattr(import_module(f"rankscope.{module}"), name)
     if not name.startswith("_"):
-        from rankscope.analyzer.analyze import MEASURES
+        from rankscope.analyzer.analyze import measures
 
-        if name in MEASURES.names() or name in MEASURES.aliases:
-            return MEASURES[name].function
+        if name in measures().names() or name in measures().aliases:
+            return measures()[name].function
     raise AttributeError(f"module 'rankscope' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    from rankscope.analyzer.analyze import MEASURES
+    from rankscope.analyzer.analyze import measures
 
-    return sorted({"__version__", "testing", *(name for names in HOMES.values() for name in names), *MEASURES.names()})
+    return sorted({"__version__", "testing", *(name for names in HOMES.values() for name in names), *measures().names()})

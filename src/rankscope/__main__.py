@@ -26,7 +26,9 @@ def main() -> None:
         if isinstance(problem, MemoryError):
             problem = error("RS301", "this machine ran out of memory", "take a smaller --n, or fewer --workers")
         elif isinstance(problem, OSError):
-            problem = error("RS502", f"cannot write the output: {problem.strerror}", "free some space or choose another place")
+            problem = error(
+                "RS502", f"cannot write the output: {problem.strerror}", "free some space or choose another place"
+            )
         print(f"rankscope: {problem}", file=sys.stderr)
         sys.exit(problem.exit_status)
 

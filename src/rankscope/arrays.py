@@ -80,7 +80,7 @@ def rounded(matrix: Float64, to: Storage) -> Float64:
     if to is FLOAT64:
         return matrix
     exponent = np.maximum(np.frexp(matrix)[1] - 1, to.minimum) - to.bits + 1
-    return np.ldexp(np.rint(np.ldexp(matrix, -exponent)), exponent)
+    return np.asarray(np.ldexp(np.rint(np.ldexp(matrix, -exponent)), exponent), dtype=np.float64)
 
 
 def from_bfloat16(bits: NDArray[np.uint16]) -> Float64:
@@ -124,8 +124,14 @@ def given(array: Any, what: str = "the matrix") -> Given:
     wide = np.complex128 if kind == "c" else np.float64
     with np.errstate(over="ignore"):
         values = np.array(array, dtype=wide, order="C")
-    if kind in "fc" and array.dtype.itemsize > np.dtype(wide).itemsize and not np.array_equal(values, array, equal_nan=True):
-        raise error("RS103", f"{what} is {array.dtype}, which float64 cannot hold exactly", "convert it with .astype('float64')")
+    if (
+        kind in "fc"
+        and array.dtype.itemsize > np.dtype(wide).itemsize
+        and not np.array_equal(values, array, equal_nan=True)
+    ):
+        raise error(
+            "RS103", f"{what} is {array.dtype}, which float64 cannot hold exactly", "convert it with .astype('float64')"
+        )
     return Given(values, STORAGES.get(name, FLOAT64))
 
 
@@ -181,10 +187,10 @@ def power_of_two(matrix: Array) -> int:
     return math.frexp(largest)[1] - 1 if 0.0 < largest < math.inf else 0
 
 
-def scaled(matrix: Array, exponent: int) -> Array:
+def scaled(matrix: Array | float, exponent: int) -> Array:
     """`matrix` times 2^exponent, exact unless the result is subnormal, for exponents beyond 1023 too."""
     half = exponent // 2
-    return matrix * 2.0**half * 2.0 ** (exponent - half) if exponent else matrix
+    return np.asarray(matrix) * 2.0**half * 2.0 ** (exponent - half) if exponent else np.asarray(matrix)
 
 
 def check_flush_to_zero() -> None:
@@ -203,9 +209,10 @@ def available_memory() -> int:
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             room += [int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable")]
-        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as limit, open(
-            "/sys/fs/cgroup/memory.current", encoding="ascii"
-        ) as used:
+        with (
+            open("/sys/fs/cgroup/memory.max", encoding="ascii") as limit,
+            open("/sys/fs/cgroup/memory.current", encoding="ascii") as used,
+        ):
             room.append(int(limit.read()) - int(used.read()))
     except (OSError, ValueError):
         pass  # not Linux, or no limit is set

@@ -156,7 +156,10 @@ class Table:
             place = (matrices[record.matrix].label, record.layer, record.head, record.over)
             groups.setdefault((*place, record.measure, record.subject), []).append(record)
         return [
-            row for key, records in groups.items() if len({r.seed for r in records}) > 1 for row in over_seeds(key, records)
+            row
+            for key, records in groups.items()
+            if len({r.seed for r in records}) > 1
+            for row in over_seeds(key, records)
         ]
 
     def document(self) -> dict[str, Any]:

@@ -12,16 +12,16 @@ from typing import Any, Generic, TypeVar, overload
 
 from rankscope.errors import error
 
-T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+G = TypeVar("G", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
-class Entry:
+class Entry(Generic[F]):
     """One registered name: its function and the first line of its docstring."""
 
     name: str
-    function: Callable[..., Any]
+    function: F
 
     @property
     def help(self) -> str:
@@ -38,27 +38,27 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Registry(Generic[T]):
-    """A named collection of functions that make a `T`; `kind` is its noun in messages."""
+class Registry(Generic[F]):
+    """A named collection of functions of type `F`; `kind` is its noun in messages."""
 
     kind: str
     aliases: dict[str, str] = field(default_factory=dict)
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, Entry[F]] = field(default_factory=dict)
 
     @overload
-    def __call__(self, function: F, /) -> F: ...
+    def __call__(self, function: G, /) -> G: ...
     @overload
-    def __call__(self, *, name: str) -> Callable[[F], F]: ...
-    def __call__(self, function: Any = None, /, *, name: str = "") -> Any:
+    def __call__(self, *, name: str) -> Callable[[G], G]: ...
+    def __call__(self, function: Callable[..., Any] | None = None, /, *, name: str = "") -> Any:
         """Register a function under its own name (underscores become hyphens) or under `name`."""
 
-        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        def register(function: Any) -> Any:
             self.add(name or function.__name__.replace("_", "-"), function)
             return function
 
         return register if function is None else register(function)
 
-    def add(self, name: str, function: Callable[..., Any]) -> None:
+    def add(self, name: str, function: F) -> None:
         """Register `function` as `name`; a name that is taken is an error, never replaced."""
         if name in self.entries:
             raise error("RS005", f"the {self.kind} {name!r} is registered twice", "choose another name")
@@ -66,24 +66,24 @@ class Registry(Generic[T]):
             raise error("RS005", f"the {self.kind} {name!r} has no docstring", "say in one line what it is")
         self.entries[name] = Entry(name, function)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[Entry[F]]:
         return iter(self.entries.values())
 
     def names(self) -> list[str]:
         return list(self.entries)
 
-    def __getitem__(self, name: str) -> Entry:
+    def __getitem__(self, name: str) -> Entry[F]:
         """The entry called `name`, or an error that names the nearest match."""
         entry = self.entries.get(self.aliases.get(name, name))
         if entry is None:
             raise error("RS001", f"there is no {self.kind} {name!r}", nearest(name, self.names()))
         return entry
 
-    def build(self, specification: str) -> T:
+    def build(self, specification: str) -> Any:
         """The object that `specification` (`name[:value][:key=value…]`) stands for."""
         name, *values = specification.strip().split(":")
         entry = self[name]
-        return entry.function(**arguments(entry, self.kind, values))  # type: ignore[no-any-return]
+        return entry.function(**arguments(entry, self.kind, values))
 
 
 def nearest(name: str, names: list[str]) -> str:
@@ -94,7 +94,7 @@ def nearest(name: str, names: list[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else "choose one of " + ", ".join(names)
 
 
-def arguments(entry: Entry, kind: str, values: list[str]) -> dict[str, Any]:
+def arguments(entry: Entry[Any], kind: str, values: list[str]) -> dict[str, Any]:
     """The `values` of a specification as keyword arguments of the entry, converted to their annotated types."""
     parameters = inspect.signature(entry.function).parameters
     given: dict[str, Any] = {}

@@ -256,5 +256,3 @@ def logdet(matrix_like: Any) -> LogDet:
     operator = single(matrix_like)
     with blas_threads(1):
         return determinant_of(operator, lambda: spectrum_of(operator))
-
-

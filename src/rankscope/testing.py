@@ -42,7 +42,10 @@ def check_mask(mask: Mask) -> None:
         seen = np.broadcast_to(mask.allows(index[:, None], index[None, :]), (size, size))
         require(seen.dtype == np.bool_, f"{mask.label}: allows() gave {seen.dtype} for arrays; use comparisons and & |")
         one_by_one = [[bool(mask.allows(i, j)) for j in range(size)] for i in range(size)]
-        require((seen == np.array(one_by_one)).all(), f"{mask.label}: allows() differs between arrays and integers at n = {size}")
+        require(
+            (seen == np.array(one_by_one)).all(),
+            f"{mask.label}: allows() differs between arrays and integers at n = {size}",
+        )
         hidden = np.broadcast_to((~mask).allows(index[:, None], index[None, :]), (size, size))
         require((hidden == ~seen).all(), f"{mask.label}: ~ is not the complement at n = {size}")
         check_facts(mask, seen)
@@ -86,8 +89,13 @@ def check_structure(mask: Mask, seen: Boolean) -> None:
     require(sides[structure.side.value], f"{mask.label}: side {structure.side.value!r} is false at n = {size}")
     if seen.any(axis=1).all():
         expected = np.array(naive.softmax(queries.tolist(), keys.tolist(), mask))
-        require(np.allclose(operator.matrix, expected, rtol=64 * EPS, atol=0), f"{mask.label}: not the definition at n = {size}")
-    require(np.linalg.matrix_rank(operator.matrix) <= structure.rank_bound.value, f"{mask.label}: rank bound at n = {size}")
+        require(
+            np.allclose(operator.matrix, expected, rtol=64 * EPS, atol=0),
+            f"{mask.label}: not the definition at n = {size}",
+        )
+    require(
+        np.linalg.matrix_rank(operator.matrix) <= structure.rank_bound.value, f"{mask.label}: rank bound at n = {size}"
+    )
 
 
 def closure(seen: Boolean) -> Boolean:
@@ -136,7 +144,9 @@ def check_elementwise(kernel: ScoreKernel, scores: Array) -> None:
     """log_weight acts on each score alone."""
     if kernel.log_weight is not None:
         whole = np.asarray(kernel.log_weight(scores))
-        require(whole.shape == scores.shape, f"{kernel.label}: log_weight changed the shape {scores.shape} to {whole.shape}")
+        require(
+            whole.shape == scores.shape, f"{kernel.label}: log_weight changed the shape {scores.shape} to {whole.shape}"
+        )
         parts = np.array([[float(kernel.log_weight(np.array([[x]]))[0, 0]) for x in row] for row in scores])
         require(np.allclose(whole, parts, rtol=8 * EPS, atol=8 * EPS), f"{kernel.label}: log_weight is not elementwise")
         require(np.isfinite(whole).all(), f"{kernel.label}: log_weight is not finite; weights must be positive")
@@ -171,7 +181,8 @@ def matrices() -> Iterator[tuple[str, Any]]:
 
 def check_measure(measure: Measure) -> None:
     """A measure answers for every matrix with a finite number or None with a reason, within its own bounds,
-    alike for every memory layout, and can be written as JSON."""
+    alike for every memory layout, and can be written as JSON.
+    """
     for name, given in matrices():
         operator = single(matrix(given))
         table = analyze(operator, measures=[measure.name]).table
@@ -179,10 +190,17 @@ def check_measure(measure: Measure) -> None:
         for record in table:
             for each in (record.value, record.low, record.high):
                 require(each is None or math.isfinite(each), f"{measure.name} of the {name} matrix is {each}")
-            require(record.value is not None or record.because, f"{measure.name} of the {name} matrix is null without a reason")
+            require(
+                record.value is not None or record.because,
+                f"{measure.name} of the {name} matrix is null without a reason",
+            )
             if record.value is not None:
-                inside = (record.low is None or record.low <= record.value) and (record.high is None or record.value <= record.high)
-                require(inside, f"{measure.name} of the {name} matrix: {record.value} outside [{record.low}, {record.high}]")
+                inside = (record.low is None or record.low <= record.value) and (
+                    record.high is None or record.value <= record.high
+                )
+                require(
+                    inside, f"{measure.name} of the {name} matrix: {record.value} outside [{record.low}, {record.high}]"
+                )
         json.loads(table.to_json())
         check_layouts(measure, name, operator)
 

@@ -45,5 +45,7 @@ def atomic_write(path: Path, content: bytes) -> None:
 def refused(path: Path, reason: OSError) -> Exception:
     """The error for a file that the system would not let us write."""
     return error(
-        "RS502", f"cannot write {path.name!r}: {reason.strerror}", "choose a folder that exists, is writable and has room"
+        "RS502",
+        f"cannot write {path.name!r}: {reason.strerror}",
+        "choose a folder that exists, is writable and has room",
     )

@@ -181,7 +181,8 @@ CORPUS: dict[str, tuple[str, str, bytes]] = {
     "npz: a header that is malformed": ("RS203", "x.npz", npz(a=npy("{}"))),
     "npz: data changed": ("RS203", "x.npz", npz(a=npy(payload=bytes(32))).replace(bytes(32), bytes(31) + b"\1")),
     "npz: checksum changed": ("RS203", "x.npz", directory(npz(8, a=TRUE_NPY), CHECKSUM, 12345)),
-    "npz: packed data damaged": ("RS203", "x.npz", directory(npz(a=TRUE_NPY), METHOD, zipfile.ZIP_DEFLATED)),
+    "npz: packed by another method than declared": ("RS202", "x.npz", directory(npz(a=TRUE_NPY), METHOD, 8)),
+    "npz: packed data damaged": ("RS203", "x.npz", npz(8, a=TRUE_NPY)[:35] + b"\7" + npz(8, a=TRUE_NPY)[36:]),
     "npz: more than declared": ("RS202", "x.npz", directory(npz(8, a=LONG), SIZE, len(TRUE_NPY))),
     "npz: less than declared": ("RS202", "x.npz", directory(npz(8, a=TRUE_NPY[:-8]), SIZE, len(TRUE_NPY))),
     "npz: cut in the header": ("RS202", "x.npz", directory(npz(8, a=TRUE_NPY[:40]), SIZE, len(TRUE_NPY))),
@@ -320,17 +321,27 @@ def test_a_forged_file_is_refused_with_its_code_and_name(case: str, tmp_path: Pa
     assert str(reason).isprintable()
 
 
-@pytest.mark.parametrize("case", CORPUS)
-def test_a_forged_file_takes_no_more_memory_than_promised(case: str, tmp_path: Path) -> None:
-    _, name, content = CORPUS[case]
-    path = written(tmp_path, name, content)
+def memory(function: Callable[[], object]) -> int:
+    """The bytes that `function` held at its peak, numpy's arrays included."""
     tracemalloc.start()
     try:
-        refused(path)
-        peak = tracemalloc.get_traced_memory()[1]
+        function()
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak <= 2 * len(content) + 64 * MIB
+
+
+def test_a_forged_file_takes_no_more_memory_than_promised(tmp_path: Path) -> None:
+    for case, (_, name, content) in CORPUS.items():
+        path = written(tmp_path, name, content)
+        assert memory(lambda path=path: refused(path)) <= 2 * len(content) + 64 * MIB, case  # type: ignore[misc]
+
+
+def test_a_member_that_unpacks_to_more_than_declared_is_not_unpacked(tmp_path: Path) -> None:
+    bomb = npz(8, a=TRUE_NPY + bytes(64 * MIB))
+    path = written(tmp_path, "x.npz", directory(bomb, SIZE, len(TRUE_NPY)))
+    assert memory(lambda: refused(path)) < MIB
+    assert refused(path).code == "RS202"
 
 
 def test_the_corpus_differs_from_files_that_are_read(tmp_path: Path) -> None:
@@ -348,11 +359,8 @@ def test_a_tensor_header_of_more_than_100_mb_is_refused_before_it_is_read(tmp_pa
     with path.open("wb") as file:
         file.write((files.TENSOR_HEADER + 1).to_bytes(8, "little"))
         file.truncate(files.TENSOR_HEADER + 100)  # sparse: no disk is used
-    tracemalloc.start()
+    assert memory(lambda: refused(path)) < MIB
     assert refused(path).code == "RS202"
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < MIB
 
 
 def test_more_than_a_million_tensors_are_refused(tmp_path: Path) -> None:
@@ -693,7 +701,7 @@ def test_what_the_safetensors_library_wrote_is_read_bit_by_bit(numbers: str, tmp
         st_numpy.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_array_comes_back(folder: Path, array: NDArray[Any]) -> None:
     from safetensors.numpy import save_file
 
@@ -780,12 +788,8 @@ def test_a_load_takes_no_more_than_twice_the_file(name: str, tmp_path: Path) -> 
         WRITERS[name](tmp_path / name, array)
     else:
         save_file({"x": array}, tmp_path / name)
-    read_all(tmp_path / name)
-    tracemalloc.start()
-    read_all(tmp_path / name)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert array.nbytes <= peak <= 2 * array.nbytes + MIB / 2
+    read_all(tmp_path / name)  # what is loaded on first use does not count
+    assert array.nbytes <= memory(lambda: read_all(tmp_path / name)) <= 2 * array.nbytes + MIB / 2
 
 
 # --------------------------------------------------------------------------------------------------------------- fuzz
@@ -857,8 +861,8 @@ MUTATIONS = st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 8), st.bina
 
 @pytest.mark.parametrize("name", SEEDS)
 @given(mutations=MUTATIONS)
-@settings(max_examples=250, deadline=None)
-def test_a_mutated_file_is_refused_or_read(name: str, folder: Path, mutations: list[tuple[str, int, bytes]]) -> None:
+@settings(max_examples=150, deadline=None)
+def test_a_mutated_file_is_refused_or_read(name: str, folder: Path, mutations: list[tuple[int, int, bytes]]) -> None:
     outcome(written(folder, name, mutated(SEEDS[name], mutations)))
 
 
@@ -874,7 +878,7 @@ ENTRIES = st.fixed_dictionaries(
 
 
 @given(st.dictionaries(st.text(max_size=3) | st.just("__metadata__"), ENTRIES | VALUES, max_size=3), st.integers(0, 24))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_what_is_read_is_read_by_the_safetensors_library_too(folder: Path, header: dict[str, Any], length: int) -> None:
     from safetensors import SafetensorError, deserialize
 

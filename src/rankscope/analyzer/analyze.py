@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 from typing import Final, get_args
 
-from rankscope.analyzer import rank, sparsity, values  # registers the measures
 from rankscope.analyzer.measure import MEASURES, Group, Measure, Needs, Numerics
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.attention.operators import Operator, Origin
 from rankscope.errors import RankscopeError
 from rankscope.records import Matrix, Record, Series
-
-__all__ = ["Analysed", "analyse", "chosen", "rank", "refused", "sparsity", "values"]
+from rankscope.registry import Registry
 
 GROUPS: Final = get_args(Group)
 
@@ -27,14 +25,23 @@ class Analysed:
     series: list[Series]
 
 
+def measures() -> Registry[Measure]:
+    """Every measure: ours are registered when their modules are imported, a plug-in's when it is run."""
+    from rankscope.analyzer import rank, sparsity, values  # noqa: F401  imported for what they register
+
+    return MEASURES
+
+
 def chosen(names: tuple[str, ...]) -> list[Measure]:
     """The measures called `names`; the default set for no names, every measure for "all"."""
-    everything: list[Measure] = sorted((entry.function for entry in MEASURES), key=lambda each: GROUPS.index(each.group))
+    everything: list[Measure] = sorted(
+        (entry.function for entry in measures()), key=lambda each: GROUPS.index(each.group)
+    )
     if not names:
         return [measure for measure in everything if measure.default]
     if "all" in names:
         return everything
-    wanted = {MEASURES[name].function.name for name in names}
+    wanted = {measures()[name].function.name for name in names}
     return [measure for measure in everything if measure.name in wanted]
 
 
@@ -53,7 +60,9 @@ def analyse(operator: Operator, identity: int, measures: list[Measure], numerics
                 values = [spectrum.absolute(float(value)) for value in spectrum.values]
                 if len(values) <= LONGEST_SERIES and None not in values:
                     listed = [float(value) for value in values if value is not None]
-                    series["singular_values"] = row("singular_values", listed, spectrum.error.tolist(), operator, identity)
+                    series["singular_values"] = row(
+                        "singular_values", listed, spectrum.error.tolist(), operator, identity
+                    )
             for name, listed in reading.series.items():
                 series[name] = row(name, listed, [], operator, identity)
     return Analysed(described(operator.origin, operator.shape, identity), records, list(series.values()))

@@ -51,7 +51,9 @@ def logdet(operator: Operator, spectrum: Callable[[], Spectrum]) -> LogDet:
     """
     structure = operator.structure
     if not square(structure.shape):
-        return unknown("only a square matrix has a determinant", f"not square: {structure.shape[0]} × {structure.shape[1]}")
+        return unknown(
+            "only a square matrix has a determinant", f"not square: {structure.shape[0]} × {structure.shape[1]}"
+        )
     size = structure.shape[0]
     if structure.det_sign.value == 0:
         return singular(structure.det_sign.because)
@@ -90,7 +92,7 @@ def of_blocks(
 ) -> LogDet:
     """The product over diagonal blocks: the diagonal where blocks have size 1, LU inside the others."""
     labels = structure.blocks.value
-    assert labels is not None  # noqa: S101  a square matrix has blocks
+    assert labels is not None
     sizes = np.bincount(labels)
     alone = sizes[labels] == 1
     matrix, away = operator.matrix, distance(operator)
@@ -127,7 +129,9 @@ def of_dense(block: Array, spectrum: Spectrum | None, away: float) -> LogDet:
         inverse, high = inverse_norm(held), None
     if inverse * backward > 0.5:
         return replace(
-            unknown(method, "the block is singular to working precision: its smallest singular value is below the error"),
+            unknown(
+                method, "the block is singular to working precision: its smallest singular value is below the error"
+            ),
             high=high,
         )
     sign, log = np.linalg.slogdet(held)

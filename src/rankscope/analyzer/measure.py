@@ -28,7 +28,8 @@ Group = Literal["rank", "scores", "determinant", "spectrum", "rows"]
 @dataclass(frozen=True)
 class Numerics:
     """How ranks are counted: a rule by name or a relative tolerance `rtol` (times σ₁); by default the rule follows
-    the storage: numpy's for float64, the storage error for anything stored in fewer bits."""
+    the storage: numpy's for float64, the storage error for anything stored in fewer bits.
+    """
 
     rule: str | None = None
     rtol: float | None = None
@@ -69,7 +70,8 @@ class Rows:
 @dataclass(frozen=True, eq=False)
 class Scores:
     """What is known of the scores: the singular values of q kᵀ up to a factor, with an error bound, their shape and
-    the head size d; and the largest score that a query sees. `values` is None where queries and keys are not known."""
+    the head size d; and the largest score that a query sees. `values` is None where queries and keys are not known.
+    """
 
     values: Float64 | None
     error: float
@@ -229,7 +231,7 @@ class Measure:
         return [stored(operator)]
 
 
-MEASURES: Final = Registry[Any]("measure", aliases={"erank": "effective_rank"})
+MEASURES: Final = Registry[Measure]("measure", aliases={"erank": "effective_rank"})
 
 
 @overload

@@ -16,7 +16,7 @@ from rankscope.arrays import EPS, FLOAT64, Float64, Storage
 from rankscope.records import Reading
 from rankscope.registry import Registry
 
-RULES: Final = Registry[Callable[..., float]]("rule")
+RULES: Final = Registry[Callable[[Spectrum, Storage], float]]("rule")
 
 LADDER: Final = ("n·eps", 1e-10, 1e-6, 1e-3, 1e-2)
 """Relative tolerances at which the numerical rank is always given beside the chosen one."""
@@ -96,7 +96,13 @@ def rank_numerical(spectrum: Spectrum, numerics: Numerics, storage: Storage) -> 
         rms = spectrum.frobenius / math.sqrt(max(math.prod(spectrum.shape), 1))
         details["expected_noise"] = spectrum.absolute(2 * math.sqrt(max(spectrum.shape)) * rms * storage.unit)
     return Reading(
-        reading.value, spectrum.guarantee, f"σ > τ by the rule {rule}", reading.because, reading.low, reading.high, details=details
+        reading.value,
+        spectrum.guarantee,
+        f"σ > τ by the rule {rule}",
+        reading.because,
+        reading.low,
+        reading.high,
+        details=details,
     )
 
 
@@ -130,7 +136,9 @@ def ladder(spectrum: Spectrum) -> dict[str, int]:
     """Counts at the relative tolerances of `LADDER`."""
     steps = {step: max(spectrum.shape) * EPS if isinstance(step, str) else step for step in LADDER}
     return {
-        step if isinstance(step, str) else f"{step:.0e}": int(np.count_nonzero(spectrum.values > relative * spectrum.largest))
+        step if isinstance(step, str) else f"{step:.0e}": int(
+            np.count_nonzero(spectrum.values > relative * spectrum.largest)
+        )
         for step, relative in steps.items()
     }
 
@@ -198,5 +206,3 @@ def entropic(weights: Float64) -> float:
     """exp of the Shannon entropy of weights, normalised to sum to one."""
     shares = weights[weights > 0] / weights.sum()
     return math.exp(-float((shares * np.log(shares)).sum()))
-
-

@@ -45,14 +45,20 @@ def smallest(operator: Operator, spectrum: Spectrum, determinant: LogDet) -> Sma
     if count == 0:
         return Smallest(None, None, None, "proved", "structure", "empty")
     if determinant.sign == 0 or operator.structure.rank_bound.value < count:
-        return Smallest(None, None, None, "proved", "structure", "the smallest singular value is exactly zero: singular")
+        return Smallest(
+            None, None, None, "proved", "structure", "the smallest singular value is exactly zero: singular"
+        )
     value, error = float(spectrum.values[-1]), float(spectrum.error[-1])
     shift = spectrum.exponent * math.log10(2)
     ceiling = math.log10(value + error) + shift if value + error > 0 else None
     if value > RESOLVED * error:
         logarithm = math.log10(value) + shift
         return Smallest(
-            logarithm, math.log10(value - error) + shift, ceiling, spectrum.guarantee, "the last value of LAPACK's spectrum"
+            logarithm,
+            math.log10(value - error) + shift,
+            ceiling,
+            spectrum.guarantee,
+            "the last value of LAPACK's spectrum",
         )
     own = diagonal(operator)
     if operator.structure.triangular and operator.structure.side.value != "none" and own is not None:

@@ -45,7 +45,10 @@ def row_entropy(rows: Rows) -> Reading:
 def row_entropy_normalized(rows: Rows) -> Reading:
     """−Σ_j A_ij ln A_ij / ln(support of row i), the mean over rows: 1 for uniform attention, 0 for one key."""
     return mean_over(
-        rows, lambda weights, support: entropies(weights) / np.log(support), "entropy / ln(support), mean over rows", least=2
+        rows,
+        lambda weights, support: entropies(weights) / np.log(support),
+        "entropy / ln(support), mean over rows",
+        least=2,
     )
 
 
@@ -53,7 +56,10 @@ def row_entropy_normalized(rows: Rows) -> Reading:
 def hoyer(rows: Rows) -> Reading:
     """(√N − l₁/l₂) / (√N − 1) with N the support of the row, the mean over rows (Hoyer 2004): 1 for one key."""
     return mean_over(
-        rows, lambda weights, support: (np.sqrt(support) - ratio(weights)) / (np.sqrt(support) - 1), "mean over rows", least=2
+        rows,
+        lambda weights, support: (np.sqrt(support) - ratio(weights)) / (np.sqrt(support) - 1),
+        "mean over rows",
+        least=2,
     )
 
 
@@ -112,7 +118,11 @@ def row_sum_defect(rows: Rows) -> Reading:
     if not rows.alive.any():
         return unknown("empty: no row has any weight")
     largest = float(rows.defects[rows.alive].max())
-    return Reading(largest, "estimated", "pairwise sums") if np.isfinite(largest) else unknown("a row sum overflows float64")
+    return (
+        Reading(largest, "estimated", "pairwise sums")
+        if np.isfinite(largest)
+        else unknown("a row sum overflows float64")
+    )
 
 
 @measure(group="rows", default=False)
@@ -121,5 +131,7 @@ def dobrushin(rows: Rows) -> Reading:
     if rows.not_stochastic:
         return unknown(rows.not_stochastic)
     weights = rows.weights[rows.alive]
-    largest = max(float(np.abs(weights[i + 1 :] - weights[i]).sum(axis=1).max(initial=0.0)) for i in range(len(weights)))
+    largest = max(
+        float(np.abs(weights[i + 1 :] - weights[i]).sum(axis=1).max(initial=0.0)) for i in range(len(weights))
+    )
     return Reading(largest / 2, "estimated", "all pairs of rows")

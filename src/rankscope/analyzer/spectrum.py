@@ -46,7 +46,7 @@ class Spectrum:
     def absolute(self, value: float) -> float | None:
         """A value of this spectrum in its true size; None when float64 cannot hold it."""
         size = math.log2(value) + self.exponent if value > 0 else 0.0
-        return float(scaled(np.float64(value), self.exponent)) if -1022 <= size < 1024 else None
+        return float(scaled(value, self.exponent)) if -1022 <= size < 1024 else None
 
 
 @singledispatch
@@ -64,7 +64,9 @@ def spectrum(operator: Operator) -> Spectrum:
         values = np.sort(np.abs(np.diagonal(held)))[::-1]
         error_bound = np.full(len(values), away)
         guarantee: Guarantee = "estimated" if away else "proved"
-        return finished(values, error_bound, operator, norm(held), guarantee, "the diagonal of a diagonal matrix", exponent)
+        return finished(
+            values, error_bound, operator, norm(held), guarantee, "the diagonal of a diagonal matrix", exponent
+        )
     values = singular_values_of(held)
     bound = BACKWARD * math.sqrt(max(matrix.shape, default=0)) * EPS * (values[0] if len(values) else 0.0) + away
     method = f"LAPACK gesdd, values only; backward error {BACKWARD:g}√n·eps·σ₁"
@@ -87,7 +89,7 @@ def factor_spectrum(left: Float64, right: Float64) -> tuple[Float64, float]:
 
     left = Q₁R₁ and right = Q₂R₂ give the values of R₁R₂ᵀ. The backward errors of QR are relative to each factor.
     """
-    first, second = (np.linalg.qr(factor, mode="r") for factor in (left, right))
+    first, second = (np.asarray(np.linalg.qr(factor, mode="r")) for factor in (left, right))
     values = singular_values_of(first @ second.T)
     bound = BACKWARD * math.sqrt(max(len(left), len(right), 1)) * EPS * norm(first) * norm(second)
     return values, bound
@@ -98,15 +100,23 @@ def singular_values_of(matrix: Array) -> Float64:
     try:
         return np.asarray(np.linalg.svd(matrix, compute_uv=False), dtype=np.float64)
     except np.linalg.LinAlgError as reason:
-        raise error("RS401", f"LAPACK's singular values of a {matrix.shape} matrix: {reason}", "try its transpose") from reason
+        raise error(
+            "RS401", f"LAPACK's singular values of a {matrix.shape} matrix: {reason}", "try its transpose"
+        ) from reason
 
 
 def finished(
-    values: Float64, errors: Float64, operator: Operator, frobenius: float, guarantee: Guarantee, method: str, exponent: int
+    values: Float64,
+    errors: Float64,
+    operator: Operator,
+    frobenius: float,
+    guarantee: Guarantee,
+    method: str,
+    exponent: int,
 ) -> Spectrum:
     """The spectrum in its true size wherever float64 holds it, and with its exponent where it does not."""
     top = (math.log2(values[0]) if len(values) and values[0] > 0 else 0.0) + exponent
     if -900 < top < 1000:
         values, errors = scaled(values, exponent), scaled(errors, exponent)
-        frobenius, exponent = float(scaled(np.float64(frobenius), exponent)), 0
+        frobenius, exponent = float(scaled(frobenius, exponent)), 0
     return Spectrum(values, errors, operator.shape, frobenius, guarantee, method, exponent=exponent)

@@ -41,9 +41,7 @@ def sigma_max(spectrum: Spectrum) -> Reading:
 @measure
 def log10_sigma_min(smallest: Smallest) -> Reading:
     """log₁₀ of the smallest singular value; null with bounds where only those are known, and for singular matrices."""
-    return Reading(
-        smallest.log10, smallest.guarantee, smallest.method, smallest.because, smallest.low, smallest.high
-    )
+    return Reading(smallest.log10, smallest.guarantee, smallest.method, smallest.because, smallest.low, smallest.high)
 
 
 @measure
@@ -75,7 +73,11 @@ def sv_ratio_1_2(spectrum: Spectrum) -> Reading:
         low = first / (second + error) if second + error > 0 else None
         return unknown("the second singular value is below its error bound", low=low)
     return Reading(
-        first / second, spectrum.guarantee, "σ₁ / σ₂", low=(first - error) / (second + error), high=(first + error) / (second - error)
+        first / second,
+        spectrum.guarantee,
+        "σ₁ / σ₂",
+        low=(first - error) / (second + error),
+        high=(first + error) / (second - error),
     )
 
 

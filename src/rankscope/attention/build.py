@@ -12,11 +12,34 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from rankscope.arrays import (EPS, FLOAT64, UNIT, Array, Boolean, Storage, check_dense, check_finite, check_flush_to_zero, given, rounded)
+from rankscope.arrays import (
+    EPS,
+    FLOAT64,
+    UNIT,
+    Array,
+    Boolean,
+    Storage,
+    check_dense,
+    check_finite,
+    check_flush_to_zero,
+    given,
+    rounded,
+)
 from rankscope.arrays import storage as storage_of
 from rankscope.attention.kernels import KERNELS, FeatureKernel, Kernel, ScoreKernel
 from rankscope.attention.masks import Mask, parse
-from rankscope.attention.operators import Dense, Diagonal, Factored, Mean, Operator, Origin, Pair, Product, from_array, norm
+from rankscope.attention.operators import (
+    Dense,
+    Diagonal,
+    Factored,
+    Mean,
+    Operator,
+    Origin,
+    Pair,
+    Product,
+    from_array,
+    norm,
+)
 from rankscope.attention.structure import Fact, Structure, blocks_of_mask, distinct, least, square
 from rankscope.errors import error
 from rankscope.registry import nearest
@@ -65,7 +88,13 @@ def attention(
     queries, keys = given(q, "the queries"), given(k, "the keys")
     base = origin or Origin(label="attention", source="attention")
     if queries.values.ndim == 3 and keys.values.ndim == 3 and len(queries.values) == len(keys.values):
-        options: dict[str, Any] = {"mask": mask, "kernel": kernel, "scale": scale, "dtype": dtype, "empty_rows": empty_rows}
+        options: dict[str, Any] = {
+            "mask": mask,
+            "kernel": kernel,
+            "scale": scale,
+            "dtype": dtype,
+            "empty_rows": empty_rows,
+        }
         heads = enumerate(zip(queries.values, keys.values, strict=True))
         places = [replace(base, label=f"{base.label} head {head}", head=head) for head in range(len(queries.values))]
         return [single(attention(a, b, **options, origin=places[head])) for head, (a, b) in heads]
@@ -154,7 +183,9 @@ def slices(array: Any, origin: Origin | None = None) -> list[tuple[Array, Storag
     base = origin or Origin()
     values = stack.values
     if values.ndim not in (2, 3, 4):
-        raise error("RS101", f"an array of shape {values.shape}", "give a matrix, heads × n × m, or layers × heads × n × m")
+        raise error(
+            "RS101", f"an array of shape {values.shape}", "give a matrix, heads × n × m, or layers × heads × n × m"
+        )
     found = []
     for index in np.ndindex(values.shape[:-2]):
         layer, head = (index[0], index[1]) if len(index) == 2 else (None, index[0] if index else None)
@@ -174,11 +205,17 @@ def bare(values: Array, storage: Storage, origin: Origin) -> Operator:
 
 def single(matrix_like: Any) -> Operator:
     """One operator from an operator, an array or a list of one; several are refused."""
-    found = matrix_like if isinstance(matrix_like, list) and all(hasattr(x, "structure") for x in matrix_like) else matrix(matrix_like)
+    found = (
+        matrix_like
+        if isinstance(matrix_like, list) and all(hasattr(x, "structure") for x in matrix_like)
+        else matrix(matrix_like)
+    )
     if not isinstance(found, list):
         return found
     if len(found) != 1:
-        raise error("RS101", f"{len(found)} matrices where one is measured", "call it for each, or use rankscope.analyze")
+        raise error(
+            "RS101", f"{len(found)} matrices where one is measured", "call it for each, or use rankscope.analyze"
+        )
     return found[0]
 
 
@@ -233,7 +270,9 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
         np.where(known, diagonal_log, -math.inf),
         known.astype(np.int64),
         np.where(known, diagonal_error, 0.0),
-        "log a_ii = s_ii − logsumexp_j s_ij, from the scores" if kernel.log_weight is None else "log weights of the diagonal",
+        "log a_ii = s_ii − logsumexp_j s_ij, from the scores"
+        if kernel.log_weight is None
+        else "log weights of the diagonal",
     )
     matrix = rounded(weights, storage)
     relative = UNIT * (2 * ELEMENTARY + summation(seen.shape[1]) + 2)
@@ -257,10 +296,7 @@ def from_features(request: Request, kernel: FeatureKernel) -> Operator:
     """Linear attention: φ(q)·φ(k), divided by its sum over the keys that a query sees."""
     pair, seen, storage = request.tokens, request.seen, request.storage
     root = math.sqrt(request.scale)
-    left, right = (
-        np.asarray(kernel.features(root * tokens), dtype=np.float64)
-        for tokens in (pair.left, pair.right)
-    )
+    left, right = (np.asarray(kernel.features(root * tokens), dtype=np.float64) for tokens in (pair.left, pair.right))
     check_finite(left, f"the features of {kernel.label}")
     check_finite(right, f"the features of {kernel.label}")
     products = np.where(seen, left @ right.T, 0.0)
@@ -276,7 +312,7 @@ def from_features(request: Request, kernel: FeatureKernel) -> Operator:
             f"(below n·eps times the sum of their magnitudes)",
             "choose a feature map with positive values, such as linear:elu+1",
         )
-    empty = magnitude == 0
+    empty = np.asarray(magnitude == 0)
     policy = policy_for(request, empty, f"{kernel.label} gives every key it sees weight zero")
     terms = left.shape[1]
     if policy == "uniform":
@@ -320,7 +356,8 @@ def from_features(request: Request, kernel: FeatureKernel) -> Operator:
 
 def summation(count: int) -> float:
     """Units of roundoff that numpy's pairwise sum of `count` numbers of one sign can lose: 8 accumulators over blocks
-    of 128, then halving (`numpy.sum`, Notes)."""
+    of 128, then halving (`numpy.sum`, Notes).
+    """
     return 20 + math.log2(max(count, 1))
 
 

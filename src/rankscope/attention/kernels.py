@@ -37,7 +37,7 @@ class FeatureKernel:
 
 Kernel = ScoreKernel | FeatureKernel
 
-KERNELS: Final = Registry[Kernel]("kernel")
+KERNELS: Final = Registry[Callable[..., Kernel]]("kernel")
 kernel = KERNELS
 """Decorator: register a function that makes a `ScoreKernel` or a `FeatureKernel` under its own name."""
 

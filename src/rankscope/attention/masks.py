@@ -46,7 +46,7 @@ class Mask:
         return Mask(label, lambda q, k: True ^ self.allows(q, k))
 
 
-MASKS: Final = Registry[Mask]("mask")
+MASKS: Final = Registry[Callable[..., Mask]]("mask")
 mask = MASKS
 """Decorator: register a function that makes a `Mask` under its own name."""
 
@@ -132,7 +132,8 @@ def factor(tokens: list[str], expression: str) -> tuple[Mask, list[str]]:
         return result, rest[1:]
     if not head or head in "&|)":
         raise malformed(expression)
-    return MASKS.build(head), rest
+    built: Mask = MASKS.build(head)
+    return built, rest
 
 
 def malformed(expression: str) -> Exception:

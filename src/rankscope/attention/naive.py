@@ -18,9 +18,7 @@ def softmax(q: Rows, k: Rows, mask: Mask, scale: float = 1.0) -> list[list[float
     return weighted(q, k, mask, lambda a, b: math.exp(scale * dot(a, b) / math.sqrt(len(a))))
 
 
-def linear(
-    q: Rows, k: Rows, mask: Mask, features: Callable[[Sequence[float]], Sequence[float]]
-) -> list[list[float]]:
+def linear(q: Rows, k: Rows, mask: Mask, features: Callable[[Sequence[float]], Sequence[float]]) -> list[list[float]]:
     """φ(q_i)·φ(k_j) / Σ_j φ(q_i)·φ(k_j) over the keys that i sees; `features` maps one token."""
     return weighted(q, k, mask, lambda a, b: dot(features(a), features(b)))
 

@@ -5,6 +5,7 @@ factors, or the stored numbers themselves. What is held in float64 differs from 
 carries a bound on that.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property, singledispatch
 
@@ -194,7 +195,7 @@ def support_of(structure: Structure) -> NDArray[np.intp]:
             return np.maximum(columns - np.arange(rows), 0)
         case "diagonal":
             return np.ones(rows, dtype=np.intp)
-    return np.full(rows, columns)
+    return np.full(rows, columns, dtype=np.intp)
 
 
 def from_array(matrix: Array, storage: Storage = FLOAT64, origin: Origin | None = None) -> Dense:
@@ -258,7 +259,7 @@ def _(operator: Product) -> float:
     norms = [norm(part.matrix) for part in operator.parts]
     relative = sum(distance(part) / max(size, SMALLEST) for part, size in zip(operator.parts, norms, strict=True))
     rounding = UNIT * sum(part.shape[1] for part in operator.parts[:-1])
-    return float(np.prod(norms)) * (relative + rounding)
+    return math.prod(norms) * (relative + rounding)
 
 
 @distance.register
@@ -296,7 +297,9 @@ def _(operator: Product) -> Diagonal | None:
         return None
     known = [part for part in parts if part is not None]
     log = np.sum([part.log for part in known], axis=0)
-    error = np.sum([part.error for part in known], axis=0) + len(known) * UNIT * np.sum([abs(p.log) for p in known], axis=0)
+    error = np.sum([part.error for part in known], axis=0) + len(known) * UNIT * np.sum(
+        [abs(p.log) for p in known], axis=0
+    )
     sign = np.prod([part.sign for part in known], axis=0)
     return Diagonal(log, sign, error, "sums of the factors' log diagonals")
 

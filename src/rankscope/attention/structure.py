@@ -64,7 +64,9 @@ def blocks_of_mask(mask: Mask, seen: Boolean) -> tuple[Fact[NDArray[np.intp] | N
         if "lower" in mask.facts:
             return Fact(np.arange(rows), f"{mask.label}: no query sees a later key"), lower("no query sees a later key")
         if "upper" in mask.facts:
-            return Fact(np.arange(rows), f"{mask.label}: no query sees an earlier key"), upper("no query sees an earlier key")
+            return Fact(np.arange(rows), f"{mask.label}: no query sees an earlier key"), upper(
+                "no query sees an earlier key"
+            )
         if "everything" in mask.facts:
             because = f"{mask.label}: every query sees every key"
             return Fact(np.zeros(rows, dtype=np.intp), because), Fact("none", because)
@@ -167,7 +169,9 @@ def of_array(matrix: Array) -> Structure:
     if structure.triangular:
         diagonal = np.diagonal(matrix)
         zeros = int(np.count_nonzero(diagonal == 0))
-        because = f"triangular with {zeros} zeros on the diagonal" if zeros else "triangular with no zero on its diagonal"
+        because = (
+            f"triangular with {zeros} zeros on the diagonal" if zeros else "triangular with no zero on its diagonal"
+        )
         bounds.append((rows - (zeros > 0), because))
         sign = int(np.prod(np.sign(diagonal))) if np.isrealobj(matrix) else 0 if zeros else None
         return Structure((rows, columns), blocks, side, least(bounds), no_row_sum, Fact(sign, because))
@@ -200,7 +204,9 @@ def of_product(parts: Sequence[Structure]) -> Structure:
     bound = min(part.rank_bound.value for part in parts)
     sums = {part.row_sum.value for part in parts}
     row_sum: Fact[float | None] = (
-        Fact(1.0, "a product of matrices whose rows sum to one") if sums == {1.0} else Fact(None, "a factor's rows do not")
+        Fact(1.0, "a product of matrices whose rows sum to one")
+        if sums == {1.0}
+        else Fact(None, "a factor's rows do not")
     )
     return Structure(shape, blocks, side, Fact(bound, f"at most {bound}: the least rank of its factors"), row_sum, sign)
 
@@ -224,7 +230,14 @@ def of_mean(parts: Sequence[Structure]) -> Structure:
         if positive
         else Fact(None, "the determinant of a mean follows from no law of its parts")
     )
-    return Structure(shape, blocks, side, Fact(min(shape), f"at most {min(shape)}: a matrix of {shape[0]} × {shape[1]}"), row_sum, sign)
+    return Structure(
+        shape,
+        blocks,
+        side,
+        Fact(min(shape), f"at most {min(shape)}: a matrix of {shape[0]} × {shape[1]}"),
+        row_sum,
+        sign,
+    )
 
 
 def common(parts: Sequence[Structure], noun: str) -> tuple[Fact[NDArray[np.intp] | None], Fact[Side]]:

@@ -10,13 +10,21 @@ from rankscope.cli.output import run_and_show
 from rankscope.errors import error
 
 FilePath = Annotated[
-    Path | None, typer.Argument(metavar="[FILE]", help="A .npy, .npz or .safetensors file; without it a random matrix is made.")
+    Path | None,
+    typer.Argument(metavar="[FILE]", help="A .npy, .npz or .safetensors file; without it a random matrix is made."),
 ]
 From = Annotated[
     Literal["stored", "scores"] | None,
-    typer.Option("--from", help="Of a file: its weights as stored, or the softmax of its queries and keys.", rich_help_panel=o.MATRIX),
+    typer.Option(
+        "--from",
+        help="Of a file: its weights as stored, or the softmax of its queries and keys.",
+        rich_help_panel=o.MATRIX,
+    ),
 ]
-Key = Annotated[str | None, typer.Option(help="Of a file: only arrays of this name, such as '*.attention'.", rich_help_panel=o.MATRIX)]
+Key = Annotated[
+    str | None,
+    typer.Option(help="Of a file: only arrays of this name, such as '*.attention'.", rich_help_panel=o.MATRIX),
+]
 
 
 def analyze(
@@ -83,6 +91,10 @@ def file_source(path: Path, made: dict[str, Any], origin: Literal["stored", "sco
     of_file = {"mask", "kernel", "scale", "empty_rows"}
     for name, value in made.items():
         if name not in of_file and value is not None:
-            raise error("RS003", f"--{name.replace('_', '-')} {value} with the file {path.name!r}", "leave it out: the file decides it")
+            raise error(
+                "RS003",
+                f"--{name.replace('_', '-')} {value} with the file {path.name!r}",
+                "leave it out: the file decides it",
+            )
     given = {name: made[name] for name in of_file if made[name] is not None}
     return File(str(path), key, origin, **given)

@@ -9,7 +9,18 @@ import typer
 
 from rankscope.cli import options as o
 
-PACKAGES = ("numpy", "scipy", "pandas", "matplotlib", "typer", "rich", "threadpoolctl", "pyarrow", "torch", "safetensors")
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "pandas",
+    "matplotlib",
+    "typer",
+    "rich",
+    "threadpoolctl",
+    "pyarrow",
+    "torch",
+    "safetensors",
+)
 
 
 def doctor(debug: o.Debug = False) -> None:
@@ -62,4 +73,8 @@ def fonts() -> str:
     from rankscope.report.figure import cjk_font
 
     found = cjk_font()
-    return f"{found} draws Chinese, Japanese and Korean" if found else "no Chinese, Japanese or Korean font: such letters become boxes"
+    return (
+        f"{found} draws Chinese, Japanese and Korean"
+        if found
+        else "no Chinese, Japanese or Korean font: such letters become boxes"
+    )

@@ -9,7 +9,9 @@ import typer
 from rankscope.cli import options as o
 
 KINDS = ("masks", "kernels", "plans", "measures", "rules", "figures")
-Kind = Annotated[Literal["masks", "kernels", "plans", "measures", "rules", "figures"] | None, typer.Argument(help="One kind only.")]
+Kind = Annotated[
+    Literal["masks", "kernels", "plans", "measures", "rules", "figures"] | None, typer.Argument(help="One kind only.")
+]
 
 
 def listing(kind: Kind = None, plugin: o.Plugin = None, debug: o.Debug = False) -> None:
@@ -24,7 +26,9 @@ def listing(kind: Kind = None, plugin: o.Plugin = None, debug: o.Debug = False) 
         rows = list(entries(each))
         width = max(len(name) for name, _ in rows)
         for name, text in rows:
-            typer.echo(textwrap.fill(text, 80, initial_indent=f"  {name:<{width}}  ", subsequent_indent=" " * (width + 4)))
+            typer.echo(
+                textwrap.fill(text, 80, initial_indent=f"  {name:<{width}}  ", subsequent_indent=" " * (width + 4))
+            )
 
 
 def entries(kind: str) -> Iterable[tuple[str, str]]:
@@ -43,10 +47,10 @@ def entries(kind: str) -> Iterable[tuple[str, str]]:
 
             return [(entry.name, entry.help) for entry in PLANS]
         case "measures":
-            from rankscope.analyzer.analyze import MEASURES
+            from rankscope.analyzer.analyze import measures
 
             return [
-                (entry.name, entry.help + ("" if entry.function.default else " Only when named.")) for entry in MEASURES
+                (entry.name, entry.help + ("" if entry.function.default else " Only when named.")) for entry in measures()
             ]
         case "rules":
             from rankscope.analyzer.rank import RULES

@@ -18,13 +18,18 @@ N = Annotated[int | None, typer.Option(help="Number of tokens. [default: 512]", 
 D = Annotated[int | None, typer.Option(help="Head size. [default: 64]", rich_help_panel=MATRIX)]
 Mask = Annotated[
     str | None,
-    typer.Option(help="Who sees whom: a name, or names joined by & | ~ ( ). [default: bidirectional]", rich_help_panel=MATRIX),
+    typer.Option(
+        help="Who sees whom: a name, or names joined by & | ~ ( ). [default: bidirectional]", rich_help_panel=MATRIX
+    ),
 ]
 Kernel = Annotated[
-    str | None, typer.Option(help="How strongly: softmax, linear, linear:relu, … [default: softmax]", rich_help_panel=MATRIX)
+    str | None,
+    typer.Option(help="How strongly: softmax, linear, linear:relu, … [default: softmax]", rich_help_panel=MATRIX),
 ]
 Scale = Annotated[float | None, typer.Option(help="Multiplies the scores q·k/√d. [default: 1]", rich_help_panel=MATRIX)]
-Seed = Annotated[int | None, typer.Option(help="Seed of the random queries and keys. [default: 0]", rich_help_panel=MATRIX)]
+Seed = Annotated[
+    int | None, typer.Option(help="Seed of the random queries and keys. [default: 0]", rich_help_panel=MATRIX)
+]
 Seeds = Annotated[str | None, typer.Option(help="Several seeds: 0:20 (half-open) or 1,2,5.", rich_help_panel=MATRIX)]
 Heads = Annotated[int | None, typer.Option(help="Heads in each layer. [default: 1]", rich_help_panel=MATRIX)]
 Layers = Annotated[int | None, typer.Option(help="Layers. [default: 1]", rich_help_panel=MATRIX)]
@@ -45,9 +50,12 @@ Measures = Annotated[
     typer.Option("--measure", "-m", help="Measure only this (repeatable, or separated by commas); 'all' for every one.", rich_help_panel=NUMERICS),
 ]  # fmt: skip
 Rule = Annotated[
-    str | None, typer.Option(help="Tolerance of the numerical rank: see 'rankscope list rules'.", rich_help_panel=NUMERICS)
+    str | None,
+    typer.Option(help="Tolerance of the numerical rank: see 'rankscope list rules'.", rich_help_panel=NUMERICS),
 ]
-Rtol = Annotated[float | None, typer.Option(help="Tolerance of the numerical rank, times σ₁.", rich_help_panel=NUMERICS)]
+Rtol = Annotated[
+    float | None, typer.Option(help="Tolerance of the numerical rank, times σ₁.", rich_help_panel=NUMERICS)
+]
 Format = Annotated[
     Literal["table", "json", "csv", "markdown", "latex"],
     typer.Option("--format", "-f", help="What is printed.", rich_help_panel=OUTPUT),
@@ -56,11 +64,17 @@ Output = Annotated[
     list[Path] | None,
     typer.Option("--output", "-o", help="Also write a file (repeatable): .json .csv .parquet .md .tex .png .svg .pdf .html", rich_help_panel=OUTPUT),
 ]  # fmt: skip
-Figure = Annotated[str | None, typer.Option(help="The figure that -o writes: see 'rankscope list figures'.", rich_help_panel=OUTPUT)]
+Figure = Annotated[
+    str | None, typer.Option(help="The figure that -o writes: see 'rankscope list figures'.", rich_help_panel=OUTPUT)
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing on stdout.", rich_help_panel=OUTPUT)]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr how each matrix was measured.", rich_help_panel=OUTPUT)]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say on stderr how each matrix was measured.", rich_help_panel=OUTPUT)
+]
 Timing = Annotated[bool, typer.Option(help="Add the time taken to the JSON, under 'run'.", rich_help_panel=OUTPUT)]
-Workers = Annotated[int | None, typer.Option(min=1, help="Matrices measured at once. [default: cores]", rich_help_panel=EXECUTION)]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Matrices measured at once. [default: cores]", rich_help_panel=EXECUTION)
+]
 BlasThreads = Annotated[
     int, typer.Option(min=1, help="BLAS threads; more than 1 lets results depend on it.", rich_help_panel=EXECUTION)
 ]

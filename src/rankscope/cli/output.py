@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def check_outputs(outputs: list[Path] | None, figure: str | None) -> list[Path]:
     """The files to write, refused now if they cannot be written later."""
     if figure is not None and not outputs:
-        raise error("RS003", f"--figure {figure} without a file", "add -o FILE with the suffix .png, .svg, .pdf or .html")
+        raise error(
+            "RS003", f"--figure {figure} without a file", "add -o FILE with the suffix .png, .svg, .pdf or .html"
+        )
     if outputs:
         from rankscope.report.save import check_target
 
@@ -87,7 +89,9 @@ def tell(result: "Result", format: str, paths: list[Path], verbose: bool) -> Non
     for note in result.notes:
         print(f"rankscope: {note}", file=sys.stderr)
     if (format == "csv" or any(path.suffix == ".csv" for path in paths)) and result.table.series:
-        print(f"rankscope: CSV leaves out {len(result.table.series)} series (spectra); JSON holds them", file=sys.stderr)
+        print(
+            f"rankscope: CSV leaves out {len(result.table.series)} series (spectra); JSON holds them", file=sys.stderr
+        )
     for record in result.refused:
         label = next(matrix.label for matrix in result.table.matrices if matrix.id == record.matrix)
         print(f"rankscope: {label} was not measured. {record.code}: {record.because}", file=sys.stderr)

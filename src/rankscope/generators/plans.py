@@ -6,14 +6,14 @@ for.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from rankscope.errors import error
 from rankscope.registry import Registry
 
-PLANS: Final = Registry[Any]("plan")
-
 Plan = Callable[[int, int, int, str], str]
+
+PLANS: Final = Registry[Plan]("plan")
 
 
 @PLANS
@@ -42,9 +42,11 @@ def layers(layer: int, head: int, heads: int, mask: str) -> str:
 
 def check_plan(name: str, layers: int, heads: int, mask: str | None) -> Plan:
     """The plan called `name`, or an error when these numbers of layers and heads cannot carry it."""
-    plan: Plan = PLANS[name].function
+    plan = PLANS[name].function
     if name != "uniform" and mask is not None:
-        raise error("RS003", f"the mask {mask!r} with the plan {name!r}", "drop the mask: the plan chooses it for each head")
+        raise error(
+            "RS003", f"the mask {mask!r} with the plan {name!r}", "drop the mask: the plan chooses it for each head"
+        )
     if name in ("heads", "alternating-heads") and (heads < 2 or heads % 2):
         raise error("RS002", f"the plan {name!r} with {heads} heads", "give an even number of heads, such as --heads 2")
     if name == "layers" and layers < 2:

@@ -111,7 +111,9 @@ class Synthetic:
         place = f" of layer {layer}" if layer is not None and self.layers > 1 else ""
         label = f"{named}{place}"
         base = self.origin(self.plan if self.plan != "uniform" else self.mask or "bidirectional", 0, 0)
-        origin = replace(base, label=label, mask=None if self.plan != "uniform" else base.mask, layer=layer, head=None, over=over)
+        origin = replace(
+            base, label=label, mask=None if self.plan != "uniform" else base.mask, layer=layer, head=None, over=over
+        )
         return Job(origin, (self.n, self.n), lambda: make(origin))
 
     def mean_maker(self, masks: dict[tuple[int, int], str], layer: int) -> Callable[[Origin], Operator]:
@@ -132,7 +134,11 @@ class Synthetic:
             layers: list[Operator] = []
             for layer in reversed(range(self.layers)):
                 alone = self.heads == 1
-                part = as_held(self.maker(masks, layer, 0)()) if alone else self.mean_maker(masks, layer)(replace(origin, layer=layer))
+                part = (
+                    as_held(self.maker(masks, layer, 0)())
+                    if alone
+                    else self.mean_maker(masks, layer)(replace(origin, layer=layer))
+                )
                 layers.append(part)
             return Product(tuple(layers), origin)
 

@@ -26,6 +26,8 @@ def queries_and_keys(n: int, d: int, seed: int, layer: int = 0, head: int = 0) -
     if layer == 0 and head == 0:
         first = np.random.default_rng(seed)
         return first.standard_normal((n, d)), first.standard_normal((n, d))
-    streams = (np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(layer, head, role))) for role in (QUERY, KEY))
+    streams = (
+        np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(layer, head, role))) for role in (QUERY, KEY)
+    )
     queries, keys = (stream.standard_normal((n, d)) for stream in streams)
     return queries, keys

@@ -50,7 +50,9 @@ class File:
         if self.key is not None and not named:
             known = ", ".join(displayed(each.name) for each in archive.arrays[:8])
             raise error("RS208", f"{archive.path.name} has no array {self.key!r}", f"choose among: {known}")
-        queries, keys = ({stem(each.name): each for each in named if role(each.name) == noun} for noun in ("query", "key"))
+        queries, keys = (
+            {stem(each.name): each for each in named if role(each.name) == noun} for noun in ("query", "key")
+        )
         pairs = [(queries[name], keys[name]) for name in queries if name in keys]
         paired = {each.name for pair in pairs for each in pair}
         weights = [each for each in named if each.name not in paired and self.is_matrix(each)]

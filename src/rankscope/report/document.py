@@ -16,8 +16,8 @@ from rankscope.report.figure import (
     METADATA,
     columns,
     draw,
+    fonts,
     help_of,
-    inscribe,
     painter,
     printable,
     reading_of,
@@ -29,6 +29,7 @@ from rankscope.report.figure import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+TITLE: Final = "Rank of attention"
 PAGE: Final = (8.27, 11.69)  # A4, in inches
 LEFT: Final = 0.9
 TOP: Final = 0.95
@@ -110,8 +111,8 @@ def to_html(table: Table, text: str, name: str) -> bytes:
 def heading(table: Table) -> str:
     """What the document is about, in one line."""
     if len(table.matrices) == 1:
-        return "Rank of attention: " + " ".join(visible(table.matrices[0].label[:200]).split())
-    return f"Rank of attention: {len(table.matrices)} matrices"
+        return f"{TITLE}: " + " ".join(visible(table.matrices[0].label[:200]).split())
+    return f"{TITLE}: {len(table.matrices)} matrices"
 
 
 def lines_of(text: str) -> list[str]:
@@ -143,8 +144,7 @@ def figure_page(table: Table, name: str) -> "Figure":
     bottom = PAGE[1] - TOP - 0.45 - height
     place = (LEFT / PAGE[0], bottom / PAGE[1], width / PAGE[0], height / PAGE[1])
     page.set_layout_engine(ConstrainedLayoutEngine(rect=place))
-    title = page.text(LEFT / PAGE[0], 1 - TOP / PAGE[1], "", fontsize=12.5, fontweight="bold")
-    inscribe(title, heading(table), 72 * width)
+    page.text(LEFT / PAGE[0], 1 - TOP / PAGE[1], TITLE, fontsize=14, fontweight="bold")
     rows = [row for paragraph in reading_of(name).splitlines() for row in (*textwrap.wrap(paragraph, 98), "")]
     for number, row in enumerate(rows):
         height_of_row = bottom - 0.35 - number * LEADING / 72
@@ -160,7 +160,7 @@ def text_page(rows: list[str]) -> "Figure":
     for number, row in enumerate(rows):
         height = PAGE[1] - TOP - number * LEADING / 72
         place = (LEFT / PAGE[0], height / PAGE[1])
-        page.text(*place, row, fontfamily="monospace", fontsize=9, parse_math=False)
+        page.text(*place, row, fontfamily=fonts(MONOSPACE), fontsize=9, parse_math=False)
     return page
 
 

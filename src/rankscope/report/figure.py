@@ -121,18 +121,17 @@ def style() -> Iterator[None]:
     from matplotlib.style import context
 
     with context(STYLE, after_reset=True):
-        matplotlib.rcParams["font.sans-serif"] = ["DejaVu Sans", *installed_fallbacks()]
-        matplotlib.rcParams["font.monospace"] = ["DejaVu Sans Mono", *installed_fallbacks()]
+        matplotlib.rcParams["font.family"] = fonts("DejaVu Sans")
         yield
 
 
 @cache
-def installed_fallbacks() -> tuple[str, ...]:
-    """The first fallback font that is installed: one is enough, and the choice must not depend on the text."""
+def fonts(family: str) -> list[str]:
+    """The font `family` and the first of the fallback fonts that is installed."""
     from matplotlib.font_manager import fontManager
 
     installed = set(fontManager.get_font_names())
-    return tuple(name for name in FALLBACK_FONTS if name in installed)[:1]
+    return [family, *[name for name in FALLBACK_FONTS if name in installed][:1]]
 
 
 @cache
@@ -140,8 +139,7 @@ def glyphs(family: str) -> frozenset[int]:
     """The characters that can be drawn in `family` or in the fallback font."""
     from matplotlib.font_manager import findfont, get_font
 
-    fonts = [get_font(findfont(name)) for name in (family, *installed_fallbacks())]
-    return frozenset(code for font in fonts for code in font.get_charmap())
+    return frozenset(code for name in fonts(family) for code in get_font(findfont(name)).get_charmap())
 
 
 def visible(text: str) -> str:

@@ -30,7 +30,9 @@ def check_target(path: Path, figure: str | None) -> None:
     """Refuse a file name whose suffix says nothing, a missing package, or an unknown figure, before the work is done."""
     suffix = path.suffix.lower()
     if figure is not None and suffix not in (*FIGURES, *DOCUMENTS):
-        raise error("RS003", f"the figure {figure!r} in a file {suffix or 'without suffix'}", "choose .png, .svg, .pdf or .html")
+        raise error(
+            "RS003", f"the figure {figure!r} in a file {suffix or 'without suffix'}", "choose .png, .svg, .pdf or .html"
+        )
     if suffix not in (*SUFFIXES, *FIGURES, *DOCUMENTS, ".parquet"):
         known = " ".join((*SUFFIXES, ".parquet", *FIGURES, *DOCUMENTS))
         raise error("RS002", f"the output file {path.name!r}", f"end its name with one of {known}")

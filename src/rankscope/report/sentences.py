@@ -70,17 +70,31 @@ def exact_against_numerical(
         )
     elif count is not None:
         yield f"{count} of {size} singular values stand above the tolerance{bar}."
-    if scores is not None and scores.value is not None and count is not None and scores.value < count and matrix.kernel == "softmax":
+    if (
+        scores is not None
+        and scores.value is not None
+        and count is not None
+        and scores.value < count
+        and matrix.kernel == "softmax"
+    ):
         yield f"The scores have rank {scores.value}, at most the head size d; the exponential, entry by entry, raises it."
 
 
 def of_several(table: Table, matrices: list[Matrix]) -> Iterator[str]:
     """What differs between a few matrices, and what is extreme among many."""
     for name, meaning in (("effective_rank", "effective rank"), ("logdet", "log |det|")):
-        values = [(record.value, matrix) for matrix in matrices if (record := found(table, matrix).get(name)) and record.value is not None]
+        values = [
+            (record.value, matrix)
+            for matrix in matrices
+            if (record := found(table, matrix).get(name)) and record.value is not None
+        ]
         if len(values) > 1:
             (low, first), (high, last) = min(values, key=lambda v: v[0]), max(values, key=lambda v: v[0])
             yield f"The {meaning} runs from {low:.5g} ({first.label}) to {high:.5g} ({last.label})."
-    full = [matrix for matrix in matrices if (r := found(table, matrix).get("rank_exact")) and r.value == min(matrix.rows, matrix.columns)]
+    full = [
+        matrix
+        for matrix in matrices
+        if (r := found(table, matrix).get("rank_exact")) and r.value == min(matrix.rows, matrix.columns)
+    ]
     if full and len(full) < len(matrices):
         yield f"Full exact rank is proved for {len(full)} of {len(table.matrices)}: those whose determinant is a product of a non-zero diagonal."

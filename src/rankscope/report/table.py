@@ -116,7 +116,8 @@ def group_html(group: str, members: list[Record], table: Table) -> str:
     """The rows of one group, under its name."""
     matrix = table.matrices[0]
     rows = (
-        row_html([r.measure, value_text(r, matrix), r.guarantee, r.subject, printable(reason(r, table))]) for r in members
+        row_html([r.measure, value_text(r, matrix), r.guarantee, r.subject, printable(reason(r, table))])
+        for r in members
     )
     return f'<tr><th colspan="5" style="text-align:left">{html.escape(group)}</th></tr>' + "".join(rows)
 

@@ -112,12 +112,14 @@ def side_by_side(table: Table, width: int) -> list[str]:
     head = [textwrap.wrap(printable(matrix.label), room - 2) or [""] for matrix in table.matrices]
     lines = [common_heading(table), ""]
     for depth in range(max(len(each) for each in head)):
-        lines.append((" " * first + "".join(f"{each[depth] if depth < len(each) else '':>{room}}" for each in head)).rstrip())
+        lines.append(
+            (" " * first + "".join(f"{each[depth] if depth < len(each) else '':>{room}}" for each in head)).rstrip()
+        )
     cells = {(r.matrix, r.measure, r.subject if doubled(table, r) else ""): r for r in table}
     groups: dict[str, list[tuple[str, str]]] = {}
     for record in table:
         group = next((group for group, members in GROUPS.items() if record.measure in members), "more")
-        key = (record.measure, record.subject if doubled(table, record) else "")
+        key = (record.measure, str(record.subject) if doubled(table, record) else "")
         groups.setdefault(group, [])
         if key not in groups[group]:
             groups[group].append(key)
@@ -146,7 +148,9 @@ def common_heading(table: Table) -> str:
     """What all matrices share."""
     shared = {name: {getattr(matrix, name) for matrix in table.matrices} for name in ("rows", "d", "scale", "dtype")}
     single = {name: values.pop() for name, values in shared.items() if len(values) == 1 and None not in values}
-    parts = [f"{'n' if name == 'rows' else name} {f'{v:g}' if isinstance(v, float) else v}" for name, v in single.items()]
+    parts = [
+        f"{'n' if name == 'rows' else name} {f'{v:g}' if isinstance(v, float) else v}" for name, v in single.items()
+    ]
     seeds = {record.seed for record in table}
     parts += [f"seed {seeds.pop()}"] if len(seeds) == 1 and None not in seeds else []
     return "   ".join([f"{len(table.matrices)} matrices", *parts])
@@ -262,7 +266,9 @@ def reason(record: Record, table: Table) -> str:
         text = f"σ > {short(details['tolerance'])} ({details['rule']}){gap}{below}"
         return f"{record.because}; {text}" if record.because else text
     if record.measure == "log10_sigma_min" and record.value is not None:
-        last = next((s.values[-1] for s in table.series if s.name == "singular_values" and s.matrix == record.matrix), None)
+        last = next(
+            (s.values[-1] for s in table.series if s.name == "singular_values" and s.matrix == record.matrix), None
+        )
         noise = last is not None and "inverse" in record.method
         return f"σ_min = 10^{number(record.value)}" + (f"; LAPACK prints {short(last or 0.0)}" if noise else "")
     if record.because and record.measure != "logdet":
