@@ -68,6 +68,7 @@ class Record:
     matrix: int
     measure: str
     value: Number
+    group: str = "more"
     low: Number = None
     high: Number = None
     sign: int | None = None

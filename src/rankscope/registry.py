@@ -48,8 +48,8 @@ class Registry(Generic[F]):
     @overload
     def __call__(self, function: G, /) -> G: ...
     @overload
-    def __call__(self, *, name: str) -> Callable[[G], G]: ...
-    def __call__(self, function: Callable[..., Any] | None = None, /, *, name: str = "") -> Any:
+    def __call__(self, function: None = None, /, *, name: str) -> Callable[[G], G]: ...
+    def __call__(self, function: Any = None, /, *, name: str = "") -> Any:
         """Register a function under its own name (underscores become hyphens) or under `name`."""
 
         def register(function: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rankscope.analyzer.analyze import Analysed, analyse, chosen, refused
 from rankscope.analyzer.determinant import LogDet
@@ -20,12 +20,11 @@ from rankscope.attention.build import bare, single, slices
 from rankscope.attention.operators import Dense, Factored, Mean, Product
 from rankscope.errors import InputError, error
 from rankscope.generators.stack import Job, Synthetic, Work
-from rankscope.generators.tensors import File
 from rankscope.records import Record, Table
-from rankscope.report import table as shown
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +37,10 @@ class InMemory:
         """The jobs themselves."""
         return Work(list(self.jobs))
 
+    def described(self) -> dict[str, Any]:
+        """How many matrices there are; their digests stand in the table."""
+        return {"kind": "memory", "matrices": len(self.jobs)}
+
 
 def in_memory(matrices: Any) -> list[Job]:
     """A job for each matrix of operators, arrays, or a list of either."""
@@ -48,7 +51,17 @@ def in_memory(matrices: Any) -> list[Job]:
     return [Job(each[2], each[0].shape, partial(bare, *each)) for each in slices(matrices)]
 
 
-Source = Synthetic | File | InMemory
+class Source(Protocol):
+    """Anything that offers matrices: `Synthetic`, `File`, `InMemory`."""
+
+    def work(self) -> Work:
+        """The matrices to make, and notes on the rest."""
+        ...
+
+    def described(self) -> dict[str, Any]:
+        """The source as plain data for the study's record, with names of files but never their paths."""
+        ...
+
 
 
 @dataclass(frozen=True)
@@ -64,23 +77,13 @@ class Study:
     blas_threads: int = 1
 
     def described(self) -> dict[str, Any]:
-        """The study as plain data: names of files, never their paths."""
+        """The study as plain data."""
         return {
-            "sources": [source_described(source) for source in self.sources],
+            "sources": [source.described() for source in self.sources],
             "measures": list(self.measures),
             **asdict(self.numerics),
             "blas_threads": self.blas_threads,
         }
-
-
-def source_described(source: Source) -> dict[str, Any]:
-    """A source as plain data."""
-    match source:
-        case Synthetic():
-            return {"kind": "synthetic", **asdict(source)}
-        case File():
-            return {"kind": "file", **asdict(source), "path": Path(source.path).name}
-    return {"kind": "memory", "matrices": len(source.jobs)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +110,9 @@ class Result:
 
     def to_frame(self) -> "pd.DataFrame":
         """The records as a pandas DataFrame, with the columns of their matrices joined on."""
-        return shown.to_frame(self.table)
+        from rankscope.report.table import to_frame
+
+        return to_frame(self.table)
 
     def to_json(self) -> str:
         """The result as JSON: the same bytes for the same study."""
@@ -129,13 +134,17 @@ class Result:
         save(self.table, Path(path), figure)
 
     def __str__(self) -> str:
-        return shown.to_text(self.table)
+        from rankscope.report.terminal import to_text
+
+        return to_text(self.table)
 
     def __repr__(self) -> str:
         return str(self)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/plain": str(self), "text/html": shown.to_html(self.table)}
+        from rankscope.report.table import to_html
+
+        return {"text/plain": str(self), "text/html": to_html(self.table)}
 
 
 def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Result:

@@ -90,6 +90,7 @@ def refused(
             identity,
             measure.name,
             None,
+            measure.group,
             unit=measure.unit,
             because=reason.given,
             layer=origin.layer,

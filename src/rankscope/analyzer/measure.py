@@ -22,7 +22,7 @@ from rankscope.attention.structure import Structure
 from rankscope.records import Reading, Record
 from rankscope.registry import Registry
 
-Group = Literal["rank", "scores", "determinant", "spectrum", "rows"]
+Group = Literal["rank", "determinant", "spectrum", "rows", "scores", "more"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Rows:
     def defects(self) -> Float64:
         """|Σ_j A_ij − 1| of each row; infinite where the sum overflows."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.nan_to_num(np.abs(self.weights.sum(axis=1) - 1.0), nan=np.inf, posinf=np.inf)
+            sums = np.abs(self.weights.sum(axis=1) - 1.0)
+        return np.asarray(np.nan_to_num(sums, nan=np.inf, posinf=np.inf), dtype=np.float64)
 
     @cached_property
     def not_stochastic(self) -> str:
@@ -193,6 +194,7 @@ class Measure:
             identity,
             self.name,
             reading.value,
+            self.group,
             reading.low,
             reading.high,
             reading.sign,
@@ -237,13 +239,13 @@ MEASURES: Final = Registry[Measure]("measure", aliases={"erank": "effective_rank
 @overload
 def measure(function: Callable[..., Reading | float], /) -> Measure: ...
 @overload
-def measure(*, unit: str = "", group: Group = "spectrum", default: bool = True) -> Callable[[Any], Measure]: ...
+def measure(*, unit: str = "", group: Group = "more", default: bool = True) -> Callable[[Any], Measure]: ...
 def measure(
     function: Callable[..., Reading | float] | None = None,
     /,
     *,
     unit: str = "",
-    group: Group = "spectrum",
+    group: Group = "more",
     default: bool = True,
 ) -> Any:
     """Register a function as a measure under its own name. Its parameters are annotated with what they need:

@@ -77,7 +77,7 @@ def gini(rows: Rows) -> Reading:
 
 def entropies(weights: Array) -> Float64:
     """The entropy of each row in nats; 0·ln 0 is 0."""
-    return -np.einsum("ij,ij->i", weights, np.log(np.where(weights > 0, weights, 1.0)))
+    return np.asarray(-np.einsum("ij,ij->i", weights, np.log(np.where(weights > 0, weights, 1.0))), dtype=np.float64)
 
 
 def ratio(weights: Array) -> Float64:

@@ -26,7 +26,7 @@ def logdet(determinant: LogDet) -> Reading:
     )
 
 
-@measure
+@measure(group="spectrum")
 def sigma_max(spectrum: Spectrum) -> Reading:
     """The largest singular value σ₁ = ‖A‖₂: at least 1 when rows sum to one, and at most √n."""
     if not len(spectrum.values):
@@ -38,13 +38,13 @@ def sigma_max(spectrum: Spectrum) -> Reading:
     return Reading(value, spectrum.guarantee, spectrum.method, low=max(value - error, 0.0), high=value + error)
 
 
-@measure
+@measure(group="spectrum")
 def log10_sigma_min(smallest: Smallest) -> Reading:
     """log₁₀ of the smallest singular value; null with bounds where only those are known, and for singular matrices."""
     return Reading(smallest.log10, smallest.guarantee, smallest.method, smallest.because, smallest.low, smallest.high)
 
 
-@measure
+@measure(group="spectrum")
 def log10_condition(smallest: Smallest, spectrum: Spectrum) -> Reading:
     """log₁₀ of the condition number σ₁ / σ_min."""
     if spectrum.largest == 0.0:
@@ -63,7 +63,7 @@ def log10_condition(smallest: Smallest, spectrum: Spectrum) -> Reading:
     )
 
 
-@measure
+@measure(group="spectrum")
 def sv_ratio_1_2(spectrum: Spectrum) -> Reading:
     """σ₁ / σ₂: how far the first singular value stands out."""
     if len(spectrum.values) < 2:
@@ -81,7 +81,7 @@ def sv_ratio_1_2(spectrum: Spectrum) -> Reading:
     )
 
 
-@measure(default=False)
+@measure(group="spectrum", default=False)
 def eigenvalues(rows: Rows, bounds: Bounds) -> Reading:
     """The eigenvalues, as a series sorted by magnitude; the value is the spectral gap |λ₁| − |λ₂|.
 

@@ -237,7 +237,7 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
     logs = scores if kernel.log_weight is None else np.asarray(kernel.log_weight(scores), dtype=np.float64)
     check_finite(logs, f"the log weights of {kernel.label}")
     max_logit = float(scores.max(initial=-math.inf, where=seen)) if seen.any() else None
-    empty = ~seen.any(axis=1)
+    empty = np.asarray(~seen.any(axis=1))
     policy = policy_for(request, empty)
     if policy == "uniform":
         seen = seen | empty[:, None]
@@ -285,7 +285,7 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
         diagonal,
         support,
         storage,
-        relative * norm(weights) + absolute,
+        relative * norm(weights) + absolute + stored_away(weights, storage),
         pair,
         max_logit,
         finished(request.origin, policy, empty),
@@ -350,8 +350,13 @@ def from_features(request: Request, kernel: FeatureKernel) -> Operator:
     cost = np.abs(weights) * (summation(columns) + terms + 4) * (magnitude / np.abs(total))[:, None]
     cost += (terms + 2) * magnitudes / np.abs(total)[:, None]
     return Dense(
-        rounded(weights, storage), structure, "factors", diagonal, support, storage, UNIT * norm(cost), origin=origin
+        rounded(weights, storage), structure, "factors", diagonal, support, storage, UNIT * norm(cost) + stored_away(weights, storage), origin=origin
     )
+
+
+def stored_away(weights: Array, storage: Storage) -> float:
+    """A bound on the Frobenius norm of what rounding to `storage` changes: u·‖A‖_F + √(nm)·η."""
+    return 0.0 if storage is FLOAT64 else storage.unit * norm(weights) + math.sqrt(weights.size) * storage.smallest
 
 
 def summation(count: int) -> float:

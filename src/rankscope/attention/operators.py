@@ -65,7 +65,7 @@ class Pair:
 class Dense:
     """A matrix held as n² numbers.
 
-    `distance` bounds the Frobenius norm of (held − subject) when nothing was stored in fewer bits than float64.
+    `distance` bounds the Frobenius norm of (held − subject), with what storage in fewer bits has added.
     `diagonal` is the diagonal of the subject; `support` the number of keys each row may see; `scores` the pair
     whose product gave the scores, and `max_logit` their largest value, where they are known.
     """
@@ -173,7 +173,7 @@ class Mean:
 
     @cached_property
     def support(self) -> NDArray[np.intp]:
-        return np.max([part.support for part in self.parts], axis=0)
+        return np.asarray(np.max([part.support for part in self.parts], axis=0), dtype=np.intp)
 
 
 Operator = Dense | Factored | Product | Mean
@@ -251,7 +251,7 @@ def _(operator: Dense) -> float:
 @distance.register
 def _(operator: Factored) -> float:
     terms = operator.factors.left.shape[1] + 1
-    return terms * UNIT * norm(operator.factors.left) * norm(operator.factors.right)
+    return float(terms * UNIT * norm(operator.factors.left) * norm(operator.factors.right))
 
 
 @distance.register
@@ -259,7 +259,7 @@ def _(operator: Product) -> float:
     norms = [norm(part.matrix) for part in operator.parts]
     relative = sum(distance(part) / max(size, SMALLEST) for part, size in zip(operator.parts, norms, strict=True))
     rounding = UNIT * sum(part.shape[1] for part in operator.parts[:-1])
-    return math.prod(norms) * (relative + rounding)
+    return float(math.prod(norms) * (relative + rounding))
 
 
 @distance.register

@@ -1,6 +1,5 @@
 """`rankscope doctor`: what this installation computes with."""
 
-import importlib.metadata
 import os
 import platform
 import sys
@@ -61,7 +60,9 @@ def say(name: str, value: str) -> None:
 
 
 def version(package: str) -> str:
-    """The installed version of a package, or how to get it."""
+    """The installed version of a package."""
+    import importlib.metadata
+
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

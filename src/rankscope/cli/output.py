@@ -64,9 +64,9 @@ def show(result: "Result", format: str) -> None:
             return
         text += "\n"
     else:
-        from rankscope.report.save import TEXTS
+        from rankscope.report.save import to_text as formatted
 
-        text = TEXTS[format](result.table)
+        text = formatted(result.table, format)
     sys.stdout.buffer.write(text.encode())
     sys.stdout.flush()
 
@@ -77,7 +77,7 @@ def coloured(text: str) -> None:
     from rich.text import Text
 
     styled = Text(text)
-    styled.highlight_regex(r"(?m)^(rank|determinant|spectrum|rows|more)$", "bold")
+    styled.highlight_regex(r"(?m)^(rank|determinant|spectrum|rows|scores|more)$", "bold")
     styled.highlight_words(["proved"], "green")
     styled.highlight_words(["enclosed"], "cyan")
     styled.highlight_words(["estimated"], "dim")

@@ -51,6 +51,10 @@ class Synthetic:
         """The matrices of this ensemble, in the order of the table."""
         return Work(list(self.jobs()))
 
+    def described(self) -> dict[str, Any]:
+        """Everything that decides the matrices."""
+        return {"kind": "synthetic", **vars(self)}
+
     def jobs(self) -> Iterator[Job]:
         """Every head of every layer, then the mean over the heads of each layer, then the product over layers."""
         plan = check_plan(self.plan, self.layers, self.heads, self.mask)

@@ -74,6 +74,10 @@ class File:
             )
         return Work(jobs, tuple(dict.fromkeys(notes)))
 
+    def described(self) -> dict[str, Any]:
+        """How the file is read, with its name and not its path."""
+        return {"kind": "file", **vars(self), "path": Path(self.path).name}
+
     def is_matrix(self, array: Stored) -> bool:
         """Whether an array is analysed as stored: square, or any matrix when `key` names it."""
         square = len(array.shape) >= 2 and array.shape[-1] == array.shape[-2]

@@ -11,6 +11,7 @@ without a glyph, a megabyte of text. They reach a figure through `inscribe` alon
 
 import ast
 import importlib
+import logging
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -87,13 +88,18 @@ def reading_of(name: str) -> str:
 
 
 def draw(name: str, table: Table) -> "Figure":
-    """The figure `name` of `table`, in the paper style."""
+    """The figure `name` of `table`, in the paper style.
+
+    The layout is computed once, here: it would move a little each time that the figure is saved.
+    """
     from matplotlib.figure import Figure
 
     paint = painter(name)
     with style():
         figure = Figure()
         paint(figure, table)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
     return figure
 
 
@@ -120,9 +126,15 @@ def style() -> Iterator[None]:
     import matplotlib
     from matplotlib.style import context
 
-    with context(STYLE, after_reset=True):
-        matplotlib.rcParams["font.family"] = fonts("DejaVu Sans")
-        yield
+    log = logging.getLogger("matplotlib.font_manager")
+    level = log.level
+    log.setLevel(logging.ERROR)  # a fallback font without a bold face is not the reader's concern
+    try:
+        with context(STYLE, after_reset=True):
+            matplotlib.rcParams["font.family"] = fonts("DejaVu Sans")
+            yield
+    finally:
+        log.setLevel(level)
 
 
 @cache
@@ -135,11 +147,11 @@ def fonts(family: str) -> list[str]:
 
 
 @cache
-def glyphs(family: str) -> frozenset[int]:
-    """The characters that can be drawn in `family` or in the fallback font."""
+def glyphs(font: str) -> frozenset[int]:
+    """The characters that a font can draw."""
     from matplotlib.font_manager import findfont, get_font
 
-    return frozenset(code for name in fonts(family) for code in get_font(findfont(name)).get_charmap())
+    return frozenset(get_font(findfont(font)).get_charmap())
 
 
 def visible(text: str) -> str:
@@ -162,11 +174,18 @@ def columns(character: str) -> int:
 
 
 def printable(text: str, family: str = "DejaVu Sans") -> str:
-    """`text` with a box, as wide as the character, for each one that no installed font can draw."""
-    known = glyphs(family)
-    return "".join(
-        character if ord(character) in known else MISSING_GLYPH.ljust(columns(character)) for character in visible(text)
-    )
+    """`text` with a box, as wide as the character, for each one that no font can draw.
+
+    An accent is drawn in the font of its letter: one that this font does not have is left out.
+    """
+    kept: list[str] = []
+    usable: set[str] = set()
+    for character in visible(text):
+        holding = {font for font in fonts(family) if ord(character) in glyphs(font)}
+        accent = unicodedata.category(character).startswith("M")
+        usable = usable & holding if accent else holding
+        kept.append(character if usable else "" if accent else MISSING_GLYPH.ljust(columns(character)))
+    return "".join(kept)
 
 
 def inscribe(artist: "Text", content: str, width: float, suffix: str = "") -> None:

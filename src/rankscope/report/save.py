@@ -1,24 +1,11 @@
 """A result as a file: the suffix is the format, and an unknown one is refused before anything is computed."""
 
-import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from rankscope.errors import error
 from rankscope.records import Table
-from rankscope.report import table as shown
-from rankscope.report.terminal import to_text
 from rankscope.writing import atomic_write
-
-TEXTS: Final[dict[str, Callable[[Table], str]]] = {
-    "json": Table.to_json,
-    "csv": shown.to_csv,
-    "markdown": shown.to_markdown,
-    "latex": shown.to_latex,
-    "table": lambda table: to_text(table) + "\n",
-}
-"""What `--format` may be, and how the table becomes that text."""
 
 SUFFIXES: Final = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
 FIGURES: Final = (".png", ".svg")
@@ -47,6 +34,19 @@ def check_target(path: Path, figure: str | None) -> None:
         help_of(figure)
 
 
+def to_text(table: Table, format: str) -> str:
+    """The table as json, csv, markdown, latex, or as the table that people read."""
+    if format == "json":
+        return table.to_json()
+    if format == "table":
+        from rankscope.report.terminal import to_text
+
+        return to_text(table) + "\n"
+    from rankscope.report import table as shown
+
+    return {"csv": shown.to_csv, "markdown": shown.to_markdown, "latex": shown.to_latex}[format](table)
+
+
 def save(table: Table, path: Path, figure: str | None = None) -> None:
     """Write a table to `path`, whole or not at all."""
     check_target(path, figure)
@@ -56,13 +56,11 @@ def save(table: Table, path: Path, figure: str | None = None) -> None:
 def content(table: Table, suffix: str, figure: str | None) -> bytes:
     """The bytes of a file with this suffix."""
     if suffix in SUFFIXES:
-        return TEXTS[SUFFIXES[suffix]](table).encode()
+        return to_text(table, SUFFIXES[suffix]).encode()
     if suffix == ".parquet":
-        buffer = io.BytesIO()
-        frame = shown.to_frame(table)
-        frame["details"] = [shown.cell(details) for details in frame["details"]]
-        frame.to_parquet(buffer)
-        return buffer.getvalue()
+        from rankscope.report.table import to_parquet
+
+        return to_parquet(table)
     if suffix in FIGURES:
         from rankscope.report.figure import draw, to_bytes
 
@@ -70,4 +68,4 @@ def content(table: Table, suffix: str, figure: str | None) -> bytes:
     from rankscope.report import document
 
     write = document.to_pdf if suffix == ".pdf" else document.to_html
-    return write(table, to_text(table), figure or SPECTRUM)
+    return write(table, to_text(table, "table"), figure or SPECTRUM)

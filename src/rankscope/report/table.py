@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rankscope.records import Record, Table
 from rankscope.report.sentences import sentences
-from rankscope.report.terminal import heading, ordered, printable, reason, to_text, value_text
+from rankscope.report.terminal import groups_of, heading, printable, reason, value_text
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["to_csv", "to_frame", "to_html", "to_latex", "to_markdown", "to_text"]
 
 COLUMNS: Final = ("matrix", "measure", "value", "guarantee", "subject", "why")
 
@@ -36,6 +34,15 @@ def to_frame(table: Table) -> "pd.DataFrame":
     import pandas as pd
 
     return pd.DataFrame(table.rows())
+
+
+def to_parquet(table: Table) -> bytes:
+    """The DataFrame as a Parquet file, with the details as JSON text."""
+    frame = to_frame(table)
+    frame["details"] = [cell(details) for details in frame["details"]]
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer)
+    return buffer.getvalue()
 
 
 def to_csv(table: Table) -> str:
@@ -104,7 +111,7 @@ def to_html(table: Table) -> str:
     said = " ".join(sentences(table))
     if len(table.matrices) == 1:
         title = heading(table.matrices[0], table.records[0].seed if table.records else None)
-        body = "".join(group_html(group, members, table) for group, members in ordered(table.records))
+        body = "".join(group_html(group, members, table) for group, members in groups_of(table).items())
     else:
         title = f"{len(table.matrices)} matrices"
         body = "".join(row_html(row) for row in cells(table))

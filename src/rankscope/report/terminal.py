@@ -6,7 +6,6 @@ three sentences below say what the numbers mean together.
 
 import math
 import textwrap
-from collections.abc import Sequence
 from typing import Any, Final
 
 from rankscope.records import Matrix, Record, Table
@@ -14,14 +13,6 @@ from rankscope.report.sentences import sentences
 
 WIDTH: Final = 80
 SIDE_BY_SIDE: Final = 4
-
-GROUPS: Final = {
-    "rank": ("rank_exact", "rank_numerical", "effective_rank", "effective_rank_energy", "stable_rank", "nuclear_rank",
-             "participation_ratio", "energy_rank_90", "rank_scores"),
-    "determinant": ("logdet",),
-    "spectrum": ("sigma_max", "log10_sigma_min", "log10_condition", "sv_ratio_1_2"),
-    "rows": ("row_entropy", "row_entropy_normalized", "hoyer", "l1_l2", "gini", "max_logit", "sink_rate", "row_sum_defect"),
-}  # fmt: skip
 
 SHORT: Final = (
     "rank_exact", "rank_numerical", "effective_rank", "stable_rank", "logdet", "log10_sigma_min", "row_entropy_normalized",
@@ -66,13 +57,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in text)
 
 
-def ordered(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
-    """Records by group, in the order of the groups; measures of a plug-in come last."""
-    known = {name: group for group, names in GROUPS.items() for name in names}
-    groups: dict[str, list[Record]] = {group: [] for group in [*GROUPS, "more"]}
-    for record in records:
-        groups[known.get(record.measure, "more")].append(record)
-    return [(group, members) for group, members in groups.items() if members]
+def groups_of(table: Table) -> dict[str, list[Record]]:
+    """The records by group, in the order in which they were measured."""
+    groups: dict[str, list[Record]] = {}
+    for record in table:
+        groups.setdefault(record.group, []).append(record)
+    return groups
 
 
 def alone(table: Table, width: int) -> list[str]:
@@ -84,7 +74,7 @@ def alone(table: Table, width: int) -> list[str]:
     values = [value_text(record, matrix) for record in table]
     value_width = max(len(value) for value in values)
     indent = name_width + value_width + 17
-    for group, members in ordered(table.records):
+    for group, members in groups_of(table).items():
         lines += ["", group]
         rows = [(r.measure, value_text(r, matrix), r.guarantee, reason(r, table), r.subject) for r in members]
         if group == "determinant":
@@ -104,44 +94,31 @@ def sign_reason(record: Record) -> str:
 
 def side_by_side(table: Table, width: int) -> list[str]:
     """A few matrices in columns, a measure in each row."""
-    names: dict[tuple[str, str], None] = {}
-    for record in table:
-        names[(record.measure, record.subject if doubled(table, record) else "")] = None
-    first = max(len(row_name(key)) for key in names) + 2
+    cells = {(record.matrix, row_name(table, record)): record for record in table}
+    groups = {group: list(dict.fromkeys(row_name(table, r) for r in found)) for group, found in groups_of(table).items()}
+    first = max(len(name) for names in groups.values() for name in names) + 4
     room = max((width - first) // len(table.matrices), 14)
     head = [textwrap.wrap(printable(matrix.label), room - 2) or [""] for matrix in table.matrices]
     lines = [common_heading(table), ""]
     for depth in range(max(len(each) for each in head)):
-        lines.append(
-            (" " * first + "".join(f"{each[depth] if depth < len(each) else '':>{room}}" for each in head)).rstrip()
-        )
-    cells = {(r.matrix, r.measure, r.subject if doubled(table, r) else ""): r for r in table}
-    groups: dict[str, list[tuple[str, str]]] = {}
-    for record in table:
-        group = next((group for group, members in GROUPS.items() if record.measure in members), "more")
-        key = (record.measure, str(record.subject) if doubled(table, record) else "")
-        groups.setdefault(group, [])
-        if key not in groups[group]:
-            groups[group].append(key)
-    for group in [name for name in [*GROUPS, "more"] if name in groups]:
+        row = "".join(f"{each[depth] if depth < len(each) else '':>{room}}" for each in head)
+        lines.append((" " * first + row).rstrip())
+    for group, names in groups.items():
         lines.append(group)
-        if group == "determinant":
-            signs = (next((r for r in table.of(m) if r.measure == "logdet"), None) for m in table.matrices)
-            row = "".join(f"{'' if r is None else f'{sign_text(r)} {MARKS[r.guarantee]}':>{room}}" for r in signs)
-            lines.append(f"  {'sign':<{first - 2}}{row}".rstrip())
-        for key in groups[group]:
-            row = "".join(f"{marked(cells.get((matrix.id, *key)), matrix):>{room}}" for matrix in table.matrices)
-            lines.append(f"  {row_name(key):<{first - 2}}{row}".rstrip())
+        for name in names:
+            found = [cells.get((matrix.id, name)) for matrix in table.matrices]
+            if name.startswith("logdet"):
+                signs = "".join(f"{'' if r is None else f'{sign_text(r)} {MARKS[r.guarantee]}':>{room}}" for r in found)
+                lines.append(f"  {name.replace('logdet', 'sign'):<{first - 2}}{signs}".rstrip())
+            row = "".join(f"{marked(r, matrix):>{room}}" for r, matrix in zip(found, table.matrices, strict=True))
+            lines.append(f"  {name:<{first - 2}}{row}".rstrip())
     return [*lines, "", "p proved   e enclosed   unmarked: estimated", *complaints(table)]
 
 
-def doubled(table: Table, record: Record) -> bool:
-    """Whether a measure was made of two subjects of the same matrix."""
-    return sum(r.measure == record.measure and r.matrix == record.matrix for r in table) > 1
-
-
-def row_name(key: tuple[str, str]) -> str:
-    return f"{key[0]} [{key[1]}]" if key[1] else key[0]
+def row_name(table: Table, record: Record) -> str:
+    """The measure, with its subject where it was made of two subjects of the same matrix."""
+    both = sum(r.measure == record.measure and r.matrix == record.matrix for r in table) > 1
+    return f"{record.measure} [{record.subject}]" if both else record.measure
 
 
 def common_heading(table: Table) -> str:
