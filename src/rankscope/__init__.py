@@ -83,4 +83,6 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     from rankscope.analyzer.analyze import measures
 
-    return sorted({"__version__", "testing", *(name for names in HOMES.values() for name in names), *measures().names()})
+    return sorted(
+        {"__version__", "testing", *(name for names in HOMES.values() for name in names), *measures().names()}
+    )

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-
 @dataclass(frozen=True, eq=False)
 class InMemory:
     """Matrices that exist already, or that are made from arrays that do."""
@@ -61,7 +60,6 @@ class Source(Protocol):
     def described(self) -> dict[str, Any]:
         """The source as plain data for the study's record, with names of files but never their paths."""
         ...
-
 
 
 @dataclass(frozen=True)

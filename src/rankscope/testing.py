@@ -19,9 +19,10 @@ from rankscope.analyzer.measure import Measure
 from rankscope.arrays import EPS, Array, Boolean
 from rankscope.attention import naive
 from rankscope.attention.build import attention, matrix, single
+from rankscope.attention.diagonal import diagonal
 from rankscope.attention.kernels import FeatureKernel, Kernel, ScoreKernel
 from rankscope.attention.masks import Mask, bidirectional, causal, window
-from rankscope.attention.operators import Operator, diagonal
+from rankscope.attention.operators import Operator
 from rankscope.errors import MaskError
 from rankscope.generators.synthetic import queries_and_keys
 from rankscope.study import analyze
@@ -117,7 +118,7 @@ def leibniz(numbers: Array) -> int:
 
 
 def check_kernel(kernel: Kernel) -> None:
-    """A kernel gives the matrix of its definition, for several masks, and the right determinant where it is triangular."""
+    """A kernel gives the matrix of its definition under several masks, and the log diagonal of triangular ones."""
     for size, mask in itertools.product((1, 2, 5, 9), (bidirectional(), causal(), window(2))):
         queries, keys = queries_and_keys(size, 4, seed=size)
         operator = single(attention(queries, keys, mask=mask, kernel=kernel, empty_rows="zero"))

@@ -13,7 +13,8 @@ import numpy as np
 
 from rankscope.analyzer.spectrum import BACKWARD, Spectrum
 from rankscope.arrays import EPS, UNIT, Array, Boolean, power_of_two, scaled
-from rankscope.attention.operators import Diagonal, Operator, Product, diagonal, distance, norm
+from rankscope.attention.diagonal import diagonal
+from rankscope.attention.operators import Diagonal, Operator, Product, distance, norm
 from rankscope.attention.structure import Structure, square
 from rankscope.records import Guarantee
 
@@ -137,7 +138,7 @@ def of_dense(block: Array, spectrum: Spectrum | None, away: float) -> LogDet:
     sign, log = np.linalg.slogdet(held)
     total = float(log) + size * exponent * math.log(2)
     bound = 2 * inverse * backward + size * UNIT * (abs(total) + 1)
-    phase = int(round(float(sign))) if np.isrealobj(block) else None
+    phase = round(float(sign)) if np.isrealobj(block) else None
     because = "" if np.isrealobj(block) else f"complex: the determinant has the phase {complex(sign):.6g}"
     method += f", condition {inverse * norm(held):.1e}"
     return LogDet(phase, total, total - bound, total + bound, "estimated", method, because)
@@ -178,8 +179,10 @@ def added(bounds: list[float | None]) -> float | None:
 
 
 def singular(because: str) -> LogDet:
+    """A determinant that is exactly zero, and why."""
     return LogDet(0, None, None, None, "proved", "structure", f"singular: {because}")
 
 
 def unknown(method: str, because: str) -> LogDet:
+    """A determinant of which nothing is known, and why."""
     return LogDet(None, None, None, None, "estimated", method, because)

@@ -17,7 +17,8 @@ from rankscope.analyzer.smallest import Smallest, smallest
 from rankscope.analyzer.spectrum import Spectrum, factor_spectrum, spectrum
 from rankscope.arrays import FLOAT64, Array, Float64, Storage, blas_threads
 from rankscope.attention.build import single
-from rankscope.attention.operators import Dense, Operator, diagonal, stored, stored_differs
+from rankscope.attention.diagonal import diagonal
+from rankscope.attention.operators import Dense, Operator, stored, stored_differs
 from rankscope.attention.structure import Structure
 from rankscope.records import Reading, Record
 from rankscope.registry import Registry

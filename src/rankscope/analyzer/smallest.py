@@ -14,7 +14,8 @@ import numpy as np
 from rankscope.analyzer.determinant import LogDet
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.arrays import UNIT, Float64
-from rankscope.attention.operators import Diagonal, Operator, diagonal
+from rankscope.attention.diagonal import diagonal
+from rankscope.attention.operators import Diagonal, Operator
 from rankscope.records import Guarantee
 
 BLOCK: Final = 64

@@ -75,7 +75,7 @@ def spectrum(operator: Operator) -> Spectrum:
 
 @spectrum.register
 def _(operator: Factored) -> Spectrum:
-    """Singular values of L·Rᵀ from those of the small product of two triangular QR factors; the rest are exactly zero."""
+    """Singular values of L·Rᵀ from the small product of two triangular QR factors; the rest are exactly zero."""
     values, bound = factor_spectrum(operator.factors.left, operator.factors.right)
     missing = min(operator.shape) - len(values)
     padded = np.concatenate([values, np.zeros(missing)])

@@ -105,6 +105,7 @@ def parse(expression: str) -> Mask:
 
 
 def disjunction(tokens: list[str], expression: str) -> tuple[Mask, list[str]]:
+    """Masks joined by |, and the tokens that follow."""
     result, tokens = conjunction(tokens, expression)
     while tokens[:1] == ["|"]:
         other, tokens = conjunction(tokens[1:], expression)
@@ -113,6 +114,7 @@ def disjunction(tokens: list[str], expression: str) -> tuple[Mask, list[str]]:
 
 
 def conjunction(tokens: list[str], expression: str) -> tuple[Mask, list[str]]:
+    """Masks joined by &, and the tokens that follow."""
     result, tokens = factor(tokens, expression)
     while tokens[:1] == ["&"]:
         other, tokens = factor(tokens[1:], expression)
@@ -121,6 +123,7 @@ def conjunction(tokens: list[str], expression: str) -> tuple[Mask, list[str]]:
 
 
 def factor(tokens: list[str], expression: str) -> tuple[Mask, list[str]]:
+    """One mask, negated or in parentheses, and the tokens that follow."""
     head, rest = (tokens[0], tokens[1:]) if tokens else ("", [])
     if head == "~":
         result, rest = factor(rest, expression)
@@ -137,6 +140,7 @@ def factor(tokens: list[str], expression: str) -> tuple[Mask, list[str]]:
 
 
 def malformed(expression: str) -> Exception:
+    """The error for an expression that is not a mask."""
     return error(
         "RS002", f"the mask {expression!r}", "join names with & | ~ and parentheses, as in 'causal & ~window:4'"
     )

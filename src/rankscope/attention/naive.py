@@ -37,4 +37,5 @@ def weighted(
 
 
 def dot(a: Sequence[float], b: Sequence[float]) -> float:
+    """The inner product, summed exactly."""
     return math.fsum(x * y for x, y in zip(a, b, strict=True))

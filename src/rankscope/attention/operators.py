@@ -225,7 +225,7 @@ def stored(operator: Operator) -> Dense:
 
 
 def stored_differs(operator: Operator) -> str:
-    """Why the stored numbers have facts of their own: fewer bits than float64, or underflow; empty if they have none."""
+    """Why the stored numbers have facts of their own (fewer bits than float64, underflow); empty if they have none."""
     if operator.subject == "stored" or not isinstance(operator, Dense):
         return ""
     if operator.storage is not FLOAT64:
@@ -277,43 +277,3 @@ def norm(matrix: Array) -> float:
 def with_origin(operator: Operator, **changes: object) -> Operator:
     """The same operator, with some fields of its origin replaced."""
     return replace(operator, origin=replace(operator.origin, **changes))  # type: ignore[arg-type]
-
-
-@singledispatch
-def diagonal(operator: Operator) -> Diagonal | None:
-    """The diagonal of the subject in log space, for triangular matrices; None where it is not known that way."""
-    return None
-
-
-@diagonal.register
-def _(operator: Dense) -> Diagonal | None:
-    return operator.diagonal
-
-
-@diagonal.register
-def _(operator: Product) -> Diagonal | None:
-    parts = [diagonal(part) for part in operator.parts]
-    if not operator.structure.triangular or any(part is None for part in parts):
-        return None
-    known = [part for part in parts if part is not None]
-    log = np.sum([part.log for part in known], axis=0)
-    error = np.sum([part.error for part in known], axis=0) + len(known) * UNIT * np.sum(
-        [abs(p.log) for p in known], axis=0
-    )
-    sign = np.prod([part.sign for part in known], axis=0)
-    return Diagonal(log, sign, error, "sums of the factors' log diagonals")
-
-
-@diagonal.register
-def _(operator: Mean) -> Diagonal | None:
-    parts = [diagonal(part) for part in operator.parts]
-    if not operator.structure.triangular or any(part is None or (part.sign < 0).any() for part in parts):
-        return None
-    known = [part for part in parts if part is not None]
-    logs = np.array([part.log for part in known])
-    top = np.where(np.isneginf(logs.max(axis=0)), 0.0, logs.max(axis=0))
-    with np.errstate(divide="ignore"):
-        log = top + np.log(np.exp(logs - top).sum(axis=0) / len(known))
-    error = np.max([part.error for part in known], axis=0) + UNIT * (len(known) + 12 + np.abs(top) + np.abs(log))
-    sign = np.max([part.sign for part in known], axis=0)
-    return Diagonal(log, sign, np.where(sign == 0, 0.0, error), "means of the parts' diagonals")

@@ -51,6 +51,7 @@ class Structure:
 
 
 def square(shape: tuple[int, int]) -> bool:
+    """Whether a shape is n × n."""
     return shape[0] == shape[1]
 
 
@@ -74,10 +75,12 @@ def blocks_of_mask(mask: Mask, seen: Boolean) -> tuple[Fact[NDArray[np.intp] | N
 
 
 def lower(because: str) -> Fact[Side]:
+    """Lower triangular, and why."""
     return Fact("lower", f"lower triangular: {because}")
 
 
 def upper(because: str) -> Fact[Side]:
+    """Upper triangular, and why."""
     return Fact("upper", f"upper triangular: {because}")
 
 
@@ -140,6 +143,7 @@ def connected(pattern: Boolean) -> bool:
 
 
 def reaches_all(pattern: Boolean) -> bool:
+    """Whether a search from the first index meets all."""
     met = np.zeros(len(pattern), dtype=bool)
     met[0] = True
     front = np.array([0])

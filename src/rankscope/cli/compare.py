@@ -9,12 +9,14 @@ from rankscope.cli.output import run_and_show
 
 Masks = Annotated[
     list[str] | None,
-    typer.Option("--mask", help="Masks to compare (repeatable, or separated by commas). [default: bidirectional,causal]", rich_help_panel=o.MATRIX),
-]  # fmt: skip
+    typer.Option(
+        "--mask", help="Masks (repeatable, or with commas). [default: bidirectional,causal]", rich_help_panel=o.MATRIX
+    ),
+]
 Kernels = Annotated[
     list[str] | None,
-    typer.Option("--kernel", help="Kernels to compare (repeatable, or separated by commas). [default: softmax]", rich_help_panel=o.MATRIX),
-]  # fmt: skip
+    typer.Option("--kernel", help="Kernels (repeatable, or with commas). [default: softmax]", rich_help_panel=o.MATRIX),
+]
 
 
 def compare(

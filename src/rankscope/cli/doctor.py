@@ -56,6 +56,7 @@ def doctor(debug: o.Debug = False) -> None:
 
 
 def say(name: str, value: str) -> None:
+    """One line of the report."""
     typer.echo(f"{name:<14}{value}")
 
 
@@ -71,11 +72,9 @@ def version(package: str) -> str:
 
 def fonts() -> str:
     """Whether labels in Chinese, Japanese or Korean can be drawn."""
-    from rankscope.report.figure import cjk_font
+    from rankscope.report.figure import fonts as installed
 
-    found = cjk_font()
-    return (
-        f"{found} draws Chinese, Japanese and Korean"
-        if found
-        else "no Chinese, Japanese or Korean font: such letters become boxes"
-    )
+    fallback = installed("DejaVu Sans")[1:]
+    if fallback:
+        return f"{fallback[0]} draws Chinese, Japanese and Korean"
+    return "no Chinese, Japanese or Korean font: such letters become boxes"

@@ -50,7 +50,8 @@ def entries(kind: str) -> Iterable[tuple[str, str]]:
             from rankscope.analyzer.analyze import measures
 
             return [
-                (entry.name, entry.help + ("" if entry.function.default else " Only when named.")) for entry in measures()
+                (entry.name, entry.help + ("" if entry.function.default else " Only when named."))
+                for entry in measures()
             ]
         case "rules":
             from rankscope.analyzer.rank import RULES

@@ -47,8 +47,13 @@ EmptyRows = Annotated[
 ]
 Measures = Annotated[
     list[str] | None,
-    typer.Option("--measure", "-m", help="Measure only this (repeatable, or separated by commas); 'all' for every one.", rich_help_panel=NUMERICS),
-]  # fmt: skip
+    typer.Option(
+        "--measure",
+        "-m",
+        help="Measure only this (repeatable, or with commas); all for every one.",
+        rich_help_panel=NUMERICS,
+    ),
+]
 Rule = Annotated[
     str | None,
     typer.Option(help="Tolerance of the numerical rank: see 'rankscope list rules'.", rich_help_panel=NUMERICS),
@@ -62,8 +67,13 @@ Format = Annotated[
 ]
 Output = Annotated[
     list[Path] | None,
-    typer.Option("--output", "-o", help="Also write a file (repeatable): .json .csv .parquet .md .tex .png .svg .pdf .html", rich_help_panel=OUTPUT),
-]  # fmt: skip
+    typer.Option(
+        "--output",
+        "-o",
+        help="Write a file (repeatable): .json .csv .parquet .md .tex .png .svg .pdf .html",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Figure = Annotated[
     str | None, typer.Option(help="The figure that -o writes: see 'rankscope list figures'.", rich_help_panel=OUTPUT)
 ]

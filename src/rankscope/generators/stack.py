@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rankscope.arrays import FLOAT64, check_dense
-from rankscope.attention.build import EmptyRows, attention, single
+from rankscope.attention.build import attention, single
 from rankscope.attention.operators import Mean, Operator, Origin, Product, stored
+from rankscope.attention.request import EmptyRows
 from rankscope.generators.plans import check_plan
 from rankscope.generators.synthetic import queries_and_keys
 

@@ -17,8 +17,9 @@ from typing import Any, Literal
 import numpy as np
 
 from rankscope.arrays import Given
-from rankscope.attention.build import EmptyRows, attention, bare, single
+from rankscope.attention.build import attention, bare, single
 from rankscope.attention.operators import Operator, Origin
+from rankscope.attention.request import EmptyRows
 from rankscope.errors import error
 from rankscope.generators.files import Archive, Stored, displayed, open_archive
 from rankscope.generators.stack import Job, Work

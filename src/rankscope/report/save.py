@@ -14,7 +14,7 @@ SPECTRUM: Final = "spectrum"
 
 
 def check_target(path: Path, figure: str | None) -> None:
-    """Refuse a file name whose suffix says nothing, a missing package, or an unknown figure, before the work is done."""
+    """Refuse a suffix that says nothing, a missing package, or an unknown figure, before the work is done."""
     suffix = path.suffix.lower()
     if figure is not None and suffix not in (*FIGURES, *DOCUMENTS):
         raise error(

@@ -10,7 +10,7 @@ def sentences(table: Table) -> list[str]:
     """What the numbers of a table mean together: for one matrix its ranks, for several what differs."""
     measured = [matrix for matrix in table.matrices if any(r.status == "ok" for r in table.of(matrix))]
     if len(table.matrices) == 1:
-        return [text for matrix in measured for text in of_one(found(table, matrix), matrix)][:4]
+        return [text for matrix in measured for text in of_one(found(table, matrix), matrix)]
     return [] if table.summary() else list(of_several(table, measured))
 
 
@@ -21,80 +21,82 @@ def found(table: Table, matrix: Matrix) -> dict[str, Record]:
 
 def of_one(records: dict[str, Record], matrix: Matrix) -> Iterator[str]:
     """What one matrix shows."""
-    exact, numerical, effective = (records.get(name) for name in ("rank_exact", "rank_numerical", "effective_rank"))
+    exact, numerical = records.get("rank_exact"), records.get("rank_numerical")
     size = min(matrix.rows, matrix.columns)
     if exact is not None and numerical is not None:
-        yield from exact_against_numerical(exact, numerical, records.get("rank_scores"), matrix, size)
+        yield exact_against_numerical(exact, numerical, size)
+        yield from raised(records.get("rank_scores"), numerical, matrix)
     if numerical is not None and numerical.details.get("rule") == "storage":
         yield f"It is known to {matrix.dtype} only: the tolerance is what rounding to that type can have made of zero."
-    if effective is not None and effective.value is not None:
-        stable = records.get("stable_rank")
-        if stable is not None and stable.value is not None and stable.value < 1.1:
-            yield (
-                f"The matrix is close to rank one: its stable rank exceeds 1 by {stable.value - 1:.2g}, and {effective.value:.4g} "
-                "directions carry its weight (effective rank)."
-            )
-        else:
-            yield f"Of {size} directions {effective.value:.4g} carry its weight (effective rank)."
+    yield from carried(records, size)
     determinant = records.get("logdet")
     if determinant is not None and determinant.value is not None and determinant.guarantee == "proved" and size:
         mean = math.exp(determinant.value / size)
-        yield (
-            f"|det|^(1/n) = {mean:.3g} is the geometric mean of the diagonal, and says nothing about the entries off it."
-        )
+        yield f"|det|^(1/n) = {mean:.3g} is the geometric mean of the diagonal, and says nothing about other entries."
 
 
-def exact_against_numerical(
-    exact: Record, numerical: Record, scores: Record | None, matrix: Matrix, size: int
-) -> Iterator[str]:
+def exact_against_numerical(exact: Record, numerical: Record, size: int) -> str:
     """Why the exact and the numerical rank agree or differ, and what the tolerance did."""
-    tolerance = numerical.details.get("tolerance")
+    tolerance, count = numerical.details.get("tolerance"), numerical.value
     bar = "" if tolerance is None else f" τ = {tolerance:.2g}"
-    count = numerical.value
-    if exact.value == size and count is not None and count < size:
-        yield (
-            f"The exact rank is full, because the matrix is {exact.because}. {size - int(count)} of its singular values lie at or "
-            f"below the tolerance{bar}, so that a numerical rank of {count} says something about the tolerance, not about the matrix."
+    if count is None:
+        return (
+            f"The tolerance{bar} lies inside the error of singular values, so the numerical rank is between "
+            f"{numerical.low} and {numerical.high} and not decided; choose another with --rtol."
         )
-    elif exact.value is not None and exact.value == count:
-        yield f"The exact rank is {exact.value} ({exact.because}), and every tolerance near{bar or ' this one'} sees it."
-    elif exact.value is None and count is not None and exact.high is not None and exact.high < size:
+    if exact.value == size and count < size:
+        below = size - int(count)
+        return (
+            f"The exact rank is full, because the matrix is {exact.because}. {below} of its singular values lie at or "
+            f"below the tolerance{bar}, so that a numerical rank of {count} says something about the tolerance, not "
+            "about the matrix."
+        )
+    if exact.value is not None and exact.value == count:
+        return f"The exact rank is {exact.value} ({exact.because}), and so is the numerical rank at the tolerance{bar}."
+    if exact.value is None and exact.high is not None and exact.high < size:
         bound = exact.because.partition(";")[0]
-        yield f"The rank is {bound} (proved); {count} singular values stand above the tolerance{bar}."
-    elif exact.value is None and count == size:
-        yield f"All {size} singular values stand above the tolerance{bar}: numerically the rank is full; no theorem proves it."
-    elif count is None:
-        yield (
-            f"The tolerance{bar} lies inside the error of singular values, so the numerical rank is between {numerical.low} and "
-            f"{numerical.high} and not decided; choose another with --rtol."
+        return f"The rank is {bound} (proved); {count} singular values stand above the tolerance{bar}."
+    if count == size:
+        return (
+            f"All {size} singular values stand above the tolerance{bar}: numerically the rank is full; "
+            "no theorem about the structure proves it."
         )
-    elif count is not None:
-        yield f"{count} of {size} singular values stand above the tolerance{bar}."
-    if (
-        scores is not None
-        and scores.value is not None
-        and count is not None
-        and scores.value < count
-        and matrix.kernel == "softmax"
-    ):
-        yield f"The scores have rank {scores.value}, at most the head size d; the exponential, entry by entry, raises it."
+    return f"{count} of {size} singular values stand above the tolerance{bar}."
+
+
+def raised(scores: Record | None, numerical: Record, matrix: Matrix) -> Iterator[str]:
+    """That the exponential raises the rank of the scores, where it does."""
+    known = scores is not None and scores.value is not None and numerical.value is not None
+    if scores is not None and known and float(scores) < float(numerical) and matrix.kernel == "softmax":
+        yield f"The scores have rank {scores.value}, at most d; the exponential, entry by entry, raises it."
+
+
+def carried(records: dict[str, Record], size: int) -> Iterator[str]:
+    """How many directions carry the weight of the matrix."""
+    effective, stable = records.get("effective_rank"), records.get("stable_rank")
+    if effective is None or effective.value is None:
+        return
+    if stable is not None and stable.value is not None and stable.value < 1.1:
+        yield (
+            f"The matrix is close to rank one: its stable rank exceeds 1 by {stable.value - 1:.2g}, and "
+            f"{effective.value:.4g} directions carry its weight (effective rank)."
+        )
+    else:
+        yield f"Of {size} directions {effective.value:.4g} carry its weight (effective rank)."
 
 
 def of_several(table: Table, matrices: list[Matrix]) -> Iterator[str]:
     """What differs between a few matrices, and what is extreme among many."""
+    records = [(found(table, matrix), matrix) for matrix in matrices]
     for name, meaning in (("effective_rank", "effective rank"), ("logdet", "log |det|")):
-        values = [
-            (record.value, matrix)
-            for matrix in matrices
-            if (record := found(table, matrix).get(name)) and record.value is not None
-        ]
+        values = [(float(each[name]), m) for each, m in records if name in each and each[name].value is not None]
         if len(values) > 1:
             (low, first), (high, last) = min(values, key=lambda v: v[0]), max(values, key=lambda v: v[0])
-            yield f"The {meaning} runs from {low:.5g} ({first.label}) to {high:.5g} ({last.label})."
-    full = [
-        matrix
-        for matrix in matrices
-        if (r := found(table, matrix).get("rank_exact")) and r.value == min(matrix.rows, matrix.columns)
-    ]
+            text = f"The {meaning} runs from {low:.5g} ({first.label}) to {high:.5g} ({last.label})."
+            yield text.replace("-", "−")
+    full = [m for each, m in records if "rank_exact" in each and each["rank_exact"].value == min(m.rows, m.columns)]
     if full and len(full) < len(matrices):
-        yield f"Full exact rank is proved for {len(full)} of {len(table.matrices)}: those whose determinant is a product of a non-zero diagonal."
+        yield (
+            f"Full exact rank is proved for {len(full)} of {len(table.matrices)}: those whose determinant is a product "
+            "of a non-zero diagonal."
+        )

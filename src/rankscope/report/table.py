@@ -21,12 +21,43 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """First characters that a spreadsheet would take for a formula (CWE-1236)."""
 
 LATEX: Final = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "∞": r"$\infty$", "×": r"$\times$",
-    "≤": r"$\le$", "≥": r"$\ge$", "σ": r"$\sigma$", "Σ": r"$\sum$", "τ": r"$\tau$", "·": r"$\cdot$", "φ": r"$\varphi$",
-    "‖": r"$\|$", "√": r"$\surd$", "±": r"$\pm$", "≈": r"$\approx$", "₁": "$_1$", "₂": "$_2$", "²": "$^2$", "⁻": "$^{-}$",
-    "¹": "$^1$", "λ": r"$\lambda$", "½": r"$\tfrac12$", "…": r"\dots{}", "—": "---", "–": "--", "η": r"$\eta$", "ᵀ": r"$^{\top}$",
-}  # fmt: skip
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "−": "$-$",
+    "∞": r"$\infty$",
+    "×": r"$\times$",
+    "≤": r"$\le$",
+    "≥": r"$\ge$",
+    "σ": r"$\sigma$",
+    "Σ": r"$\sum$",
+    "τ": r"$\tau$",
+    "·": r"$\cdot$",
+    "φ": r"$\varphi$",
+    "‖": r"$\|$",
+    "√": r"$\surd$",
+    "±": r"$\pm$",
+    "≈": r"$\approx$",
+    "₁": "$_1$",
+    "₂": "$_2$",
+    "²": "$^2$",
+    "⁻": "$^{-}$",
+    "¹": "$^1$",
+    "λ": r"$\lambda$",
+    "½": r"$\tfrac12$",
+    "…": r"\dots{}",
+    "—": "---",
+    "–": "--",
+    "η": r"$\eta$",
+    "ᵀ": r"$^{\top}$",
+}
 
 
 def to_frame(table: Table) -> "pd.DataFrame":
@@ -46,7 +77,7 @@ def to_parquet(table: Table) -> bytes:
 
 
 def to_csv(table: Table) -> str:
-    """One row per record; text that a spreadsheet would run as a formula gets a leading apostrophe. Series are left out."""
+    """One row per record, without the series; text that a spreadsheet would run gets a leading apostrophe."""
     rows = table.rows()
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -107,7 +138,7 @@ def lines_of(table: Table, before: str, between: str, after: str, escape: Callab
 
 
 def to_html(table: Table) -> str:
-    """A fragment of HTML for notebooks: one matrix grouped with its reasons, several as rows; no script, no style sheet."""
+    """A fragment of HTML for notebooks: one matrix by groups with its reasons, several as rows; no script."""
     said = " ".join(sentences(table))
     if len(table.matrices) == 1:
         title = heading(table.matrices[0], table.records[0].seed if table.records else None)
@@ -130,4 +161,5 @@ def group_html(group: str, members: list[Record], table: Table) -> str:
 
 
 def row_html(row: list[str]) -> str:
+    """One row, with its text escaped."""
     return "<tr>" + "".join(f'<td style="text-align:left">{html.escape(text)}</td>' for text in row) + "</tr>"

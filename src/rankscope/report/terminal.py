@@ -15,14 +15,25 @@ WIDTH: Final = 80
 SIDE_BY_SIDE: Final = 4
 
 SHORT: Final = (
-    "rank_exact", "rank_numerical", "effective_rank", "stable_rank", "logdet", "log10_sigma_min", "row_entropy_normalized",
-)  # fmt: skip
+    "rank_exact",
+    "rank_numerical",
+    "effective_rank",
+    "stable_rank",
+    "logdet",
+    "log10_sigma_min",
+    "row_entropy_normalized",
+)
 """What a long list of matrices shows first."""
 
 HEADINGS: Final = {
-    "rank_exact": "exact", "rank_numerical": "numerical", "effective_rank": "effective", "stable_rank": "stable",
-    "logdet": "log |det|", "log10_sigma_min": "log₁₀σmin", "row_entropy_normalized": "entropy",
-}  # fmt: skip
+    "rank_exact": "exact",
+    "rank_numerical": "numerical",
+    "effective_rank": "effective",
+    "stable_rank": "stable",
+    "logdet": "log |det|",
+    "log10_sigma_min": "log₁₀σmin",
+    "row_entropy_normalized": "entropy",
+}
 """Short names for the columns of a long list."""
 
 MARKS: Final = {"proved": "p", "enclosed": "e", "estimated": " "}
@@ -95,7 +106,9 @@ def sign_reason(record: Record) -> str:
 def side_by_side(table: Table, width: int) -> list[str]:
     """A few matrices in columns, a measure in each row."""
     cells = {(record.matrix, row_name(table, record)): record for record in table}
-    groups = {group: list(dict.fromkeys(row_name(table, r) for r in found)) for group, found in groups_of(table).items()}
+    groups = {
+        group: list(dict.fromkeys(row_name(table, r) for r in found)) for group, found in groups_of(table).items()
+    }
     first = max(len(name) for names in groups.values() for name in names) + 4
     room = max((width - first) // len(table.matrices), 14)
     head = [textwrap.wrap(printable(matrix.label), room - 2) or [""] for matrix in table.matrices]
@@ -176,13 +189,13 @@ def seeds(table: Table, width: int) -> list[str]:
             if row["label"] == label:
                 sd = "" if row["sd"] is None else number(row["sd"], 3)
                 name = shortened(row["measure"], 24)
-                lines.append(
-                    f"  {name:<24}{number(row['mean']):>13}{sd:>11}{number(row['min']):>13}{number(row['max']):>13}{row['count']:>4}"
-                )
+                mean, low, high = (f"{number(row[key]):>13}" for key in ("mean", "min", "max"))
+                lines.append(f"  {name:<24}{mean}{sd:>11}{low}{high}{row['count']:>4}")
     return [*lines, *complaints(table)]
 
 
 def shortened(text: str, room: int) -> str:
+    """Text cut to `room` columns, with an ellipsis for what is left out."""
     return text if len(text) <= room else text[: room - 1] + "…"
 
 

@@ -1,0 +1,123 @@
+"""What a matrix is to be made of, and what is decided before any weight is computed: empty rows, structure, rounding.
+
+Softmax and linear attention share these decisions and differ only in their weights.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankscope.arrays import FLOAT64, Array, Boolean, Storage
+from rankscope.attention.masks import Mask
+from rankscope.attention.operators import Diagonal, Origin, Pair, norm
+from rankscope.attention.structure import Fact, Structure, blocks_of_mask, distinct, least, square
+from rankscope.errors import error
+
+EmptyRows = Literal["error", "zero", "drop", "uniform"]
+
+ELEMENTARY: Final = 4
+"""Units of roundoff that numpy's exp and log may lose; its vectorised kernels document less than 4 ulp."""
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What a matrix is to be made of: tokens, mask (also evaluated, as `seen`), scale, storage, policy, origin."""
+
+    tokens: Pair
+    mask: Mask
+    seen: Boolean
+    scale: float
+    storage: Storage
+    empty_rows: EmptyRows
+    origin: Origin
+
+    @property
+    def full(self) -> bool:
+        """Whether the mask is known to hide nothing."""
+        return "everything" in self.mask.facts
+
+
+def policy_for(request: Request, empty: NDArray[np.bool_], why: str = "the mask shows it no key") -> EmptyRows:
+    """What happens to empty rows: as asked, zero for a strict triangle, an error that lists them otherwise."""
+    seen = request.seen
+    if not empty.any() or request.empty_rows != "error":
+        return request.empty_rows
+    strict = square(seen.shape) and not np.diagonal(seen).any() and not (np.tril(seen).any() and np.triu(seen).any())
+    if strict and np.array_equal(empty, ~seen.any(axis=1)):
+        return "zero"
+    raise error(
+        "RS120",
+        f"{named_rows(empty)} of {request.mask.label} attention: {why}",
+        "choose --empty-rows zero, drop or uniform (empty_rows= in Python)",
+    )
+
+
+def named_rows(bad: NDArray[np.bool_]) -> str:
+    """The rows that are marked, the first five by number."""
+    rows = np.flatnonzero(bad)
+    listed = ", ".join(str(i) for i in rows[:5]) + (", …" if len(rows) > 5 else "")
+    return f"{'row' if len(rows) == 1 else f'{len(rows)} rows:'} {listed} (counted from 0)"
+
+
+def structure_of(
+    request: Request,
+    seen: Boolean,
+    diagonal: Diagonal,
+    empty: NDArray[np.bool_],
+    policy: EmptyRows,
+    bounds: list[tuple[int, str]],
+) -> Structure:
+    """What must be true of mask × kernel at this size; `bounds` are upper bounds of the rank that the kernel knows."""
+    shape, kernel = seen.shape, request.origin.kernel
+    zero_rows = int(np.count_nonzero(empty)) if policy == "zero" else 0
+    unchanged = not empty.any() or policy == "zero"
+    mask = request.mask if unchanged else Mask(f"{request.mask.label} with {policy} rows", request.mask.allows)
+    blocks, side = blocks_of_mask(mask, seen)
+    row_sum: Fact[float | None] = Fact(1.0, f"{kernel} divides each row by its sum")
+    sign: Fact[int | None] = Fact(None, f"no theorem gives the sign for {mask.label} {kernel} attention")
+    bounds = [(min(shape), f"a matrix of {shape[0]} × {shape[1]}"), *bounds]
+    if zero_rows:
+        bounds.append((shape[0] - zero_rows, "rows that are not zero"))
+        row_sum = Fact(None, f"{zero_rows} rows see nothing and are zero")
+        sign = Fact(0, f"{zero_rows} rows are zero")
+    structure = Structure(shape, blocks, side, least(bounds), row_sum, sign)
+    if not structure.triangular:
+        return structure
+    zeros = int(np.count_nonzero(diagonal.sign == 0))
+    shape_name = f"{side.value} triangular" if side.value in ("lower", "upper") else "triangular in a suitable order"
+    if zeros:
+        because = f"{shape_name} with {zeros} zeros on the diagonal"
+        bounds.append((shape[0] - 1, because))
+        return replace(structure, rank_bound=least(bounds), det_sign=Fact(0, because))
+    if np.isinf(diagonal.error).any():
+        return replace(structure, det_sign=Fact(None, "a diagonal entry is lost to cancellation"))
+    because = f"{shape_name} with {'a positive' if (diagonal.sign > 0).all() else 'no zero on its'} diagonal"
+    return replace(structure, det_sign=Fact(int(np.prod(diagonal.sign)), because))
+
+
+def distinct_tokens(tokens: Pair, left: str, right: str) -> list[tuple[int, str]]:
+    """Upper bounds of the rank of a matrix whose rows and columns depend on one token each."""
+    return [(distinct(tokens.left), f"distinct {left}"), (distinct(tokens.right), f"distinct {right}")]
+
+
+def finished(origin: Origin, policy: EmptyRows, empty: NDArray[np.bool_]) -> Origin:
+    """The origin, with a note on what was done to empty rows."""
+    if not empty.any():
+        return origin
+    done = {"zero": "kept as zero rows", "drop": "dropped", "uniform": "made uniform"}[policy]
+    return replace(origin, notes=(*origin.notes, f"{int(np.count_nonzero(empty))} rows that see nothing are {done}"))
+
+
+def stored_away(weights: Array, storage: Storage) -> float:
+    """A bound on the Frobenius norm of what rounding to `storage` changes: u·‖A‖_F + √(nm)·η."""
+    return 0.0 if storage is FLOAT64 else storage.unit * norm(weights) + math.sqrt(weights.size) * storage.smallest
+
+
+def summation(count: int) -> float:
+    """Units of roundoff that numpy's pairwise sum of `count` numbers of one sign can lose: 8 accumulators over blocks
+    of 128, then halving (`numpy.sum`, Notes).
+    """
+    return 20 + math.log2(max(count, 1))

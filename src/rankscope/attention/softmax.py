@@ -1,0 +1,87 @@
+"""Softmax attention, and every kernel whose weights are positive: computed in log space from the scores.
+
+The exact softmax of the scores is known even where the stored weights underflow: the logarithm of the diagonal is
+s_ii − logsumexp_j s_ij, and its rounding is bounded term by term.
+"""
+
+import math
+
+import numpy as np
+
+from rankscope.arrays import UNIT, check_finite, rounded
+from rankscope.attention.kernels import ScoreKernel
+from rankscope.attention.operators import Dense, Diagonal, Operator, Pair, norm
+from rankscope.attention.request import (
+    ELEMENTARY,
+    Request,
+    distinct_tokens,
+    finished,
+    policy_for,
+    stored_away,
+    structure_of,
+    summation,
+)
+
+
+def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
+    """Softmax attention, and every kernel with positive weights: A = exp(t − logsumexp t), t = log w(s)."""
+    pair, seen, storage = request.tokens, request.seen, request.storage
+    with np.errstate(over="ignore", invalid="ignore"):
+        scores = request.scale * (pair.left @ pair.right.T) / math.sqrt(pair.left.shape[1])
+    check_finite(scores, "the scores q·k")
+    logs = scores if kernel.log_weight is None else np.asarray(kernel.log_weight(scores), dtype=np.float64)
+    check_finite(logs, f"the log weights of {kernel.label}")
+    max_logit = float(scores.max(initial=-math.inf, where=seen)) if seen.any() else None
+    empty = np.asarray(~seen.any(axis=1))
+    policy = policy_for(request, empty)
+    if policy == "uniform":
+        seen = seen | empty[:, None]
+        logs = np.where(empty[:, None], 0.0, logs)
+    if policy == "drop":
+        seen, logs = seen[~empty], logs[~empty]
+        pair = Pair(pair.left[~empty], pair.right)
+    full = request.full
+    masked = logs if full else np.where(seen, logs, -math.inf)
+    top = masked.max(axis=1, initial=-math.inf)
+    alive = np.isfinite(top)
+    top[~alive] = 0.0
+    weights = np.exp(masked - top[:, None])
+    total = weights.sum(axis=1)
+    weights /= np.where(alive, total, 1.0)[:, None]
+    log_total = np.log(np.where(alive, total, 1.0))
+    support = np.count_nonzero(seen, axis=1) if not full else np.full(len(seen), seen.shape[1])
+    own = np.diagonal(masked)
+    count = len(own)
+    diagonal_log = own - (top + log_total)[:count]
+    diagonal_error = UNIT * (
+        np.abs(diagonal_log)
+        + 2 * np.abs(top[:count] + log_total[:count])
+        + ELEMENTARY * (1 + log_total[:count])
+        + summation(seen.shape[1])
+        + np.log(np.maximum(support[:count], 1))
+    )
+    known = np.isfinite(diagonal_log)
+    diagonal = Diagonal(
+        np.where(known, diagonal_log, -math.inf),
+        known.astype(np.int64),
+        np.where(known, diagonal_error, 0.0),
+        "log a_ii = s_ii − logsumexp_j s_ij, from the scores"
+        if kernel.log_weight is None
+        else "log weights of the diagonal",
+    )
+    matrix = rounded(weights, storage)
+    relative = UNIT * (2 * ELEMENTARY + summation(seen.shape[1]) + 2)
+    spread = np.sqrt(support) / np.where(alive, total, 1.0)
+    absolute = UNIT * float(np.linalg.norm(spread)) / math.e  # the rounding of x − max x costs u·|x|eˣ ≤ u/e each
+    return Dense(
+        matrix,
+        structure_of(request, seen, diagonal, empty, policy, distinct_tokens(pair, "queries", "keys") if full else []),
+        "scores",
+        diagonal,
+        support,
+        storage,
+        relative * norm(weights) + absolute + stored_away(weights, storage),
+        pair,
+        max_logit,
+        finished(request.origin, policy, empty),
+    )
