@@ -64,7 +64,8 @@ def logdet(operator: Operator, spectrum: Callable[[], Spectrum]) -> LogDet:
         return combined([logdet(part, lambda part=part: resolve(part)) for part in operator.parts], "the factors")  # type: ignore[misc]
     own = diagonal(operator)
     if structure.triangular and own is not None:
-        return of_diagonal(own, np.ones(size, dtype=bool), structure.det_sign.because)
+        found = of_diagonal(own, np.ones(size, dtype=bool), structure.det_sign.because)
+        return found if np.isrealobj(operator.matrix) else with_phase(found, np.diagonal(operator.matrix))
     return of_blocks(operator, structure, own, spectrum)
 
 
@@ -86,6 +87,14 @@ def of_diagonal(own: Diagonal, chosen: Boolean, because: str) -> LogDet:
     bound = math.fsum(errors) + UNIT * abs(total)
     parity = -1 if np.count_nonzero(sign < 0) % 2 else 1
     return LogDet(parity, total, total - bound, total + bound, "proved", f"Σ {own.formula}", because)
+
+
+def with_phase(found: LogDet, entries: Array) -> LogDet:
+    """The determinant of a complex triangular matrix: its phase takes the place of the sign."""
+    if not found.sign:
+        return found
+    phase = complex(np.prod(entries / np.abs(entries)))
+    return replace(found, sign=None, because=f"complex: the determinant has the phase {phase:.6g}")
 
 
 def of_blocks(

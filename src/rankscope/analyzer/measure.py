@@ -85,7 +85,7 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Bounds:
-    """What structure alone says of a matrix: itself, and how many diagonal blocks surely have rank one or more."""
+    """What structure alone says of a matrix: itself, and a lower bound of the exact rank."""
 
     structure: Structure
     at_least: int
@@ -129,7 +129,9 @@ class Needs:
     def bounds(self) -> Bounds:
         structure = self.operator.structure
         own = diagonal(self.operator)
-        if structure.triangular and own is not None:
+        if structure.det_sign.value:
+            at_least = min(structure.shape)
+        elif structure.triangular and own is not None:
             at_least = int(np.count_nonzero((own.sign != 0) & np.isfinite(own.error)))
         else:
             at_least = int(min(structure.shape) > 0 and self.operator.matrix.any())

@@ -70,7 +70,7 @@ def rank_exact(bounds: Bounds) -> Reading:
     high = structure.rank_bound.value
     if low == high:
         sign = structure.det_sign
-        because = sign.because if structure.triangular and sign.value else structure.rank_bound.because
+        because = sign.because if sign.value else structure.rank_bound.because
         return Reading(high, "proved", "structure", because, high, high)
     because = f"{structure.rank_bound.because}; no theorem gives it exactly"
     return Reading(None, "proved", "structure", because, low, high)

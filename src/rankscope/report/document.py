@@ -6,39 +6,15 @@ bytes whenever they are made of the same result, and neither trusts a label.
 """
 
 import html
-import textwrap
-from io import BytesIO
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rankscope import __version__
 from rankscope.records import Table
-from rankscope.report.figure import (
-    METADATA,
-    columns,
-    draw,
-    fonts,
-    help_of,
-    painter,
-    printable,
-    reading_of,
-    style,
-    to_bytes,
-    visible,
-)
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from rankscope.report.figure import columns, draw, help_of, reading_of, to_bytes, visible
 
 TITLE: Final = "Rank of attention"
-PAGE: Final = (8.27, 11.69)  # A4, in inches
-LEFT: Final = 0.9
-TOP: Final = 0.95
-FIGURE: Final = (6.5, 4.1)
 COLUMNS: Final = 80
-ROWS: Final = 60  # lines of text on a page
-LEADING: Final = 11.4  # points from one line to the next
 CONTINUED: Final = "  ↳ "
-MONOSPACE: Final = "DejaVu Sans Mono"
 
 PAGE_STYLE: Final = """
 :root { color-scheme: light dark; }
@@ -64,16 +40,10 @@ footer { margin-top: 2rem; font-size: 0.85rem; color: #666; }
 
 def to_pdf(table: Table, text: str, name: str) -> bytes:
     """A PDF: the figure `name` of `table` and how to read it, then `text` on as many pages as it takes."""
-    from matplotlib.backends.backend_pdf import PdfPages
+    from rankscope.report.figures import _pages
 
-    rows = [row for line in lines_of(text) for row in folded(printable(line, MONOSPACE))]
-    pages = [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]
-    buffer = BytesIO()
-    with style(), PdfPages(buffer, metadata={**METADATA["pdf"], "Title": heading(table)}) as document:
-        document.savefig(numbered(figure_page(table, name), 1, len(pages) + 1))
-        for number, page in enumerate(pages, start=2):
-            document.savefig(numbered(text_page(page), number, len(pages) + 1))
-    return buffer.getvalue()
+    rows = [row for line in lines_of(text) for row in folded(_pages.drawable(line))]
+    return _pages.pdf(table, rows, name, heading(table))
 
 
 def to_html(table: Table, text: str, name: str) -> bytes:
@@ -130,42 +100,3 @@ def folded(line: str) -> list[str]:
         pieces[-1] += character
         width += columns(character)
     return pieces
-
-
-def figure_page(table: Table, name: str) -> "Figure":
-    """The first page: a heading, the figure in the place that it asks for, and how to read it."""
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    page = Figure(figsize=FIGURE)
-    painter(name)(page, table)
-    width, height = page.get_size_inches()
-    page.set_size_inches(PAGE)
-    bottom = PAGE[1] - TOP - 0.45 - height
-    place = (LEFT / PAGE[0], bottom / PAGE[1], width / PAGE[0], height / PAGE[1])
-    page.set_layout_engine(ConstrainedLayoutEngine(rect=place))
-    page.text(LEFT / PAGE[0], 1 - TOP / PAGE[1], TITLE, fontsize=14, fontweight="bold")
-    rows = [row for paragraph in reading_of(name).splitlines() for row in (*textwrap.wrap(paragraph, 98), "")]
-    for number, row in enumerate(rows):
-        height_of_row = bottom - 0.35 - number * LEADING / 72
-        page.text(LEFT / PAGE[0], height_of_row / PAGE[1], row, fontsize=8.5, color="#444444", parse_math=False)
-    return page
-
-
-def text_page(rows: list[str]) -> "Figure":
-    """A page of text, line by line."""
-    from matplotlib.figure import Figure
-
-    page = Figure(figsize=PAGE)
-    for number, row in enumerate(rows):
-        height = PAGE[1] - TOP - number * LEADING / 72
-        place = (LEFT / PAGE[0], height / PAGE[1])
-        page.text(*place, row, fontfamily=fonts(MONOSPACE), fontsize=9, parse_math=False)
-    return page
-
-
-def numbered(page: "Figure", number: int, count: int) -> "Figure":
-    """The page with its number."""
-    note = f"rankscope {__version__} · page {number} of {count}"
-    page.text(0.5, 0.5 / PAGE[1], note, ha="center", fontsize=8, color="#666666")
-    return page

@@ -1,0 +1,77 @@
+"""The pages of a PDF: the figure with its explanation, and lines of text as a terminal shows them.
+
+matplotlib alone makes them, so that a report costs no further package. Every line is placed by itself: nothing flows,
+nothing is lost.
+"""
+
+import textwrap
+from io import BytesIO
+from typing import Any
+
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from rankscope import __version__
+from rankscope.records import Table
+from rankscope.report.figure import METADATA, fonts, painter, printable, reading_of, style
+
+WIDTH, HEIGHT = 8.27, 11.69  # A4, in inches
+FIGURE = (6.5, 4.1)
+LEFT = 0.9
+TOP = HEIGHT - 0.95
+LEADING = 11.4 / 72  # from one line to the next
+ROWS = 60  # lines of text on a page
+MONOSPACE = "DejaVu Sans Mono"
+
+
+def drawable(line: str) -> str:
+    """A line of text with a box for each character that the font of the pages cannot draw."""
+    return printable(line, MONOSPACE)
+
+
+def pdf(table: Table, rows: list[str], name: str, title: str) -> bytes:
+    """A PDF of the figure `name` of `table`, followed by the `rows`."""
+    parts = [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]
+    buffer = BytesIO()
+    with style(), PdfPages(buffer, metadata={**METADATA["pdf"], "Title": title}) as document:
+        document.savefig(numbered(figure_page(table, name), 1, len(parts) + 1))
+        for number, part in enumerate(parts, start=2):
+            document.savefig(numbered(text_page(part), number, len(parts) + 1))
+    return buffer.getvalue()
+
+
+def figure_page(table: Table, name: str) -> Figure:
+    """The first page: a heading, the figure in the size that it asks for, and how to read it."""
+    page = Figure(figsize=FIGURE)
+    painter(name)(page, table)
+    width, height = page.get_size_inches()
+    page.set_size_inches(WIDTH, HEIGHT)
+    bottom = TOP - 0.4 - height
+    place = (LEFT / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT)
+    page.set_layout_engine(ConstrainedLayoutEngine(rect=place))
+    write(page, TOP, "Rank of attention", fontsize=14, fontweight="bold")
+    rows = [row for paragraph in reading_of(name).splitlines() for row in (*textwrap.wrap(paragraph, 98), "")]
+    for number, row in enumerate(rows):
+        write(page, bottom - 0.35 - number * LEADING, row, fontsize=8.5, color="#444444")
+    return page
+
+
+def text_page(rows: list[str]) -> Figure:
+    """A page of text, line by line."""
+    page = Figure(figsize=(WIDTH, HEIGHT))
+    for number, row in enumerate(rows):
+        write(page, TOP - number * LEADING, row, fontsize=9, fontfamily=fonts(MONOSPACE))
+    return page
+
+
+def write(page: Figure, height: float, text: str, **font: Any) -> None:
+    """Write one line at the left margin, `height` inches above the lower edge, never as a formula."""
+    page.text(LEFT / WIDTH, height / HEIGHT, text, parse_math=False, **font)
+
+
+def numbered(page: Figure, number: int, count: int) -> Figure:
+    """The page with its number."""
+    note = f"rankscope {__version__} · page {number} of {count}"
+    page.text(0.5, 0.5 / HEIGHT, note, ha="center", fontsize=8, color="#666666")
+    return page
