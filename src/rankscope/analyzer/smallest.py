@@ -13,7 +13,7 @@ import numpy as np
 
 from rankscope.analyzer.determinant import LogDet
 from rankscope.analyzer.spectrum import Spectrum
-from rankscope.arrays import UNIT, Float64
+from rankscope.arrays import UNIT, Float64, power_of_two, scaled
 from rankscope.attention.diagonal import diagonal
 from rankscope.attention.operators import Diagonal, Operator
 from rankscope.records import Guarantee
@@ -73,9 +73,10 @@ def of_triangle(
 ) -> Smallest:
     """σ_min of a triangular matrix from its inverse; from the determinant's bounds where weights underflow."""
     lower = operator.matrix if operator.structure.side.value == "lower" else operator.matrix.T
-    found = inverse_norms(np.ascontiguousarray(lower)) if np.isrealobj(lower) else None
+    exponent = power_of_two(lower)
+    found = inverse_norms(np.ascontiguousarray(scaled(lower, -exponent))) if np.isrealobj(lower) else None
     if found is not None:
-        frobenius, spectral = found
+        frobenius, spectral = (size - exponent * math.log(2) for size in found)
         slack = 8 * len(lower) * UNIT
         method = "inverse by substitution in log scale: 1/‖A⁻¹‖_F ≤ σ_min ≤ 1/‖A⁻¹v‖"
         low, value = (-(size + slack) / math.log(10) for size in (frobenius, spectral))
@@ -88,7 +89,7 @@ def of_triangle(
     entry = float((own.log + own.error).min()) / math.log(10)
     high = entry if ceiling is None else min(entry, ceiling)
     method = "|det|·((n−1)/‖A‖_F²)^((n−1)/2) ≤ σ_min ≤ min|a_ii|"
-    return Smallest(None, low_bound, high, "estimated", method, "diagonal weights underflow, so only bounds are known")
+    return Smallest(None, low_bound, high, "estimated", method, "the entries span more than float64 holds, so only bounds are known")
 
 
 def inverse_norms(lower: Float64) -> tuple[float, float] | None:

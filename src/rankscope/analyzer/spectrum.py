@@ -57,20 +57,26 @@ def spectrum(operator: Operator) -> Spectrum:
     adds the distance between the numbers that are held and the exact matrix (Weyl's inequality).
     """
     matrix = operator.matrix
+    if operator.structure.side.value == "diagonal":
+        return of_diagonal(operator)
     exponent = power_of_two(matrix)
     held = scaled(matrix, -exponent)
     away = math.ldexp(distance(operator), -exponent)
-    if operator.structure.side.value == "diagonal":
-        values = np.sort(np.abs(np.diagonal(held)))[::-1]
-        error_bound = np.full(len(values), away)
-        guarantee: Guarantee = "estimated" if away else "proved"
-        return finished(
-            values, error_bound, operator, norm(held), guarantee, "the diagonal of a diagonal matrix", exponent
-        )
     values = singular_values_of(held)
     bound = BACKWARD * math.sqrt(max(matrix.shape, default=0)) * EPS * (values[0] if len(values) else 0.0) + away
     method = f"LAPACK gesdd, values only; backward error {BACKWARD:g}√n·eps·σ₁"
     return finished(values, np.full(len(values), bound), operator, norm(held), "estimated", method, exponent)
+
+
+def of_diagonal(operator: Operator) -> Spectrum:
+    """The absolute values of a diagonal, sorted: exact, however far apart they are."""
+    values = np.sort(np.abs(np.diagonal(operator.matrix)))[::-1]
+    away = distance(operator)
+    exponent = power_of_two(values)
+    frobenius = math.ldexp(norm(scaled(values, -exponent)), min(exponent, 1022))
+    guarantee: Guarantee = "estimated" if away else "proved"
+    errors = np.full(len(values), away)
+    return Spectrum(values, errors, operator.shape, frobenius, guarantee, "the diagonal of a diagonal matrix")
 
 
 @spectrum.register

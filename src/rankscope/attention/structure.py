@@ -176,7 +176,7 @@ def of_array(matrix: Array) -> Structure:
         because = (
             f"triangular with {zeros} zeros on the diagonal" if zeros else "triangular with no zero on its diagonal"
         )
-        bounds.append((rows - (zeros > 0), because))
+        bounds.insert(0, (rows - (zeros > 0), because))
         sign = int(np.prod(np.sign(diagonal))) if np.isrealobj(matrix) else 0 if zeros else None
         return Structure((rows, columns), blocks, side, least(bounds), no_row_sum, Fact(sign, because))
     bounds.append((distinct(matrix), "distinct rows"))
