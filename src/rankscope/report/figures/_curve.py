@@ -123,12 +123,19 @@ def reason_for_none(table: Table) -> str:
 
 def names_of(curves: list[Curve]) -> list[str]:
     """The labels of the curves, each with its layer, head and seed where the label alone does not tell it apart."""
-    count = Counter(curve.matrix.label for curve in curves)
-    return [curve.matrix.label if count[curve.matrix.label] == 1 else place_of(curve) for curve in curves]
+    count = Counter(label_of(curve.matrix) for curve in curves)
+    return [label_of(curve.matrix) if count[label_of(curve.matrix)] == 1 else place_of(curve) for curve in curves]
+
+
+def label_of(matrix: Matrix) -> str:
+    """The label of a matrix, or its number when it has none."""
+    return matrix.label.strip() or f"matrix {matrix.id}"
 
 
 def place_of(curve: Curve) -> str:
     """The label of a curve with its layer, head and seed."""
     series = curve.series
     places = (("layer", series.layer), ("head", series.head), ("", series.over), ("seed", series.seed))
-    return " ".join([curve.matrix.label, *(f"{word} {value}".strip() for word, value in places if value is not None)])
+    return " ".join(
+        [label_of(curve.matrix), *(f"{word} {value}".strip() for word, value in places if value is not None)]
+    )

@@ -136,7 +136,7 @@ def distinct(limits: list[float]) -> list[float]:
     """Those of the `limits` that can be told apart in a figure, in ascending order."""
     kept: list[float] = []
     for limit in sorted(limits):
-        if not kept or limit > 1.05 * kept[-1]:
+        if not kept or limit > 2 * kept[-1]:
             kept.append(limit)
     return kept
 

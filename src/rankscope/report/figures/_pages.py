@@ -30,19 +30,20 @@ def drawable(line: str) -> str:
     return printable(line, MONOSPACE)
 
 
-def pdf(table: Table, rows: list[str], name: str, title: str) -> bytes:
-    """A PDF of the figure `name` of `table`, followed by the `rows`."""
+def pdf(table: Table, rows: list[str], name: str, *, headline: str, title: str) -> bytes:
+    """A PDF of the figure `name` of `table` under a `headline`, followed by the `rows`; `title` is its metadata."""
     parts = [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]
     buffer = BytesIO()
-    with style(), PdfPages(buffer, metadata={**METADATA["pdf"], "Title": title}) as document:
-        document.savefig(numbered(figure_page(table, name), 1, len(parts) + 1))
-        for number, part in enumerate(parts, start=2):
-            document.savefig(numbered(text_page(part), number, len(parts) + 1))
+    with style():
+        pages = [figure_page(table, name, headline), *map(text_page, parts)]
+        with PdfPages(buffer, metadata={**METADATA["pdf"], "Title": title}) as document:
+            for number, page in enumerate(pages, start=1):
+                document.savefig(numbered(page, number, len(pages)))
     return buffer.getvalue()
 
 
-def figure_page(table: Table, name: str) -> Figure:
-    """The first page: a heading, the figure in the size that it asks for, and how to read it."""
+def figure_page(table: Table, name: str, headline: str) -> Figure:
+    """The first page: a headline, the figure in the size that it asks for, and how to read it."""
     page = Figure(figsize=FIGURE)
     painter(name)(page, table)
     width, height = page.get_size_inches()
@@ -50,7 +51,7 @@ def figure_page(table: Table, name: str) -> Figure:
     bottom = TOP - 0.4 - height
     place = (LEFT / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT)
     page.set_layout_engine(ConstrainedLayoutEngine(rect=place))
-    write(page, TOP, "Rank of attention", fontsize=14, fontweight="bold")
+    write(page, TOP, headline, fontsize=14, fontweight="bold")
     rows = [row for paragraph in reading_of(name).splitlines() for row in (*textwrap.wrap(paragraph, 98), "")]
     for number, row in enumerate(rows):
         write(page, bottom - 0.35 - number * LEADING, row, fontsize=8.5, color="#444444")

@@ -14,6 +14,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from rankscope.records import Matrix, Table
 from rankscope.report.figure import inscribe
+from rankscope.report.figures._curve import label_of
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ def remark(text: str, name: str = "") -> Entry:
 
 def write_title(axes: Axes, table: Table, matrices: list[Matrix]) -> None:
     """The label and shape of the matrix; below, what the matrices have in common, and the ranks of an only one."""
-    labels, shapes = {matrix.label for matrix in matrices}, {(matrix.rows, matrix.columns) for matrix in matrices}
+    labels, shapes = {label_of(matrix) for matrix in matrices}, {(matrix.rows, matrix.columns) for matrix in matrices}
     several = f"Singular values of {len(matrices)} matrices" if matrices else "Singular values"
     name = next(iter(labels)) if len(labels) == 1 else several
     count = f": {len(matrices)} spectra" if len(labels) < len(matrices) and len(labels) == 1 else ""
