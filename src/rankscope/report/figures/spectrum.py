@@ -134,7 +134,7 @@ def facts(curve: Curve) -> str:
     """What the legend says of one of several curves."""
     found = []
     if curve.rank and curve.rank.value is not None:
-        found.append(f"rank {span([curve.rank.value])} of {curve.order}")
+        found.append(f"numerical rank {span([curve.rank.value])} of {curve.order}")
     if curve.log_hidden is not None:
         found.append(f"true log₁₀ σₘᵢₙ = {signed(curve.log_hidden)}")
     if curve.zero.any():
