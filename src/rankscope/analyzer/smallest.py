@@ -1,8 +1,9 @@
 """The smallest singular value, where LAPACK prints noise: from the inverse of a triangular matrix in log scale.
 
-A causal attention matrix of n = 512 has σ_min near 10^−141 and LAPACK prints 2e−20. The inverse is found by forward
-substitution, which is accurate for each triangular system, with one exponent per column so that entries of 10^±1000
-neither overflow nor vanish. Then 1/‖A⁻¹‖_F ≤ σ_min ≤ 1/‖A⁻¹v‖ for every unit vector v.
+A causal attention matrix of n = 512 has σ_min near 10^−141 and LAPACK prints 2e−20. The inverse X is found by forward
+substitution, with one exponent per column so that entries of 10^±1000 neither overflow nor vanish. Then
+1/‖X‖_F ≤ σ_min ≤ 1/‖Xv‖ for every unit vector v. Both bounds are moved outwards by what an entrywise error B of the
+matrix, that of substitution included, can do to X: |δX| ≤ |X|B|X| to first order, whose norm is computed in logarithms.
 """
 
 import math
@@ -10,12 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rankscope.analyzer.determinant import LogDet
 from rankscope.analyzer.spectrum import Spectrum
-from rankscope.arrays import UNIT, Float64, power_of_two, scaled
+from rankscope.arrays import EPS, UNIT, Float64, power_of_two, scaled
 from rankscope.attention.diagonal import diagonal
-from rankscope.attention.operators import Diagonal, Operator
+from rankscope.attention.operators import Diagonal, Operator, relative_error
 from rankscope.records import Guarantee
 
 BLOCK: Final = 64
@@ -26,6 +28,9 @@ GROWTH: Final = 400.0
 
 RESOLVED: Final = 100.0
 """A singular value this many error bounds large is printed from LAPACK: its logarithm is then known to 1 %."""
+
+TINIEST: Final = 5e-324
+"""The smallest float64: what an entry that underflowed may be away from the one that is meant."""
 
 
 @dataclass(frozen=True)
@@ -50,50 +55,68 @@ def smallest(operator: Operator, spectrum: Spectrum, determinant: LogDet) -> Sma
             None, None, None, "proved", "structure", "the smallest singular value is exactly zero: singular"
         )
     value, error = float(spectrum.values[-1]), float(spectrum.error[-1])
-    shift = spectrum.exponent * math.log10(2)
-    ceiling = math.log10(value + error) + shift if value + error > 0 else None
+    shift = spectrum.exponent * math.log(2)
+    ceiling = math.log(value + error) + shift if value + error > 0 else None
     if value > RESOLVED * error:
-        logarithm = math.log10(value) + shift
-        return Smallest(
-            logarithm,
-            math.log10(value - error) + shift,
-            ceiling,
-            spectrum.guarantee,
-            "the last value of LAPACK's spectrum",
-        )
+        low = math.log(value - error) + shift
+        found = math.log(value) + shift
+        return within(low, found, ceiling, spectrum.guarantee, "the last value of LAPACK's spectrum")
     own = diagonal(operator)
     if operator.structure.triangular and operator.structure.side.value != "none" and own is not None:
         return of_triangle(operator, own, spectrum, determinant, ceiling)
     because = "below the error bound of the arithmetic, and the matrix is not triangular"
-    return Smallest(None, None, ceiling, spectrum.guarantee, "the error bound of LAPACK's spectrum", because)
+    return within(None, None, ceiling, spectrum.guarantee, "the error bound of LAPACK's spectrum", because)
+
+
+def within(
+    low: float | None, found: float | None, high: float | None, guarantee: Guarantee, method: str, because: str = ""
+) -> Smallest:
+    """Natural logarithms as decimal ones, the bounds moved outwards by the rounding of the conversion."""
+    decimal = [None if each is None else each / math.log(10) for each in (low, found, high)]
+    bottom, middle, top = decimal
+    slack = 4 * EPS * max((abs(each) for each in decimal if each is not None), default=0.0) + 4 * EPS
+    return Smallest(
+        middle,
+        None if bottom is None else bottom - slack,
+        None if top is None else top + slack,
+        guarantee,
+        method,
+        because,
+    )
 
 
 def of_triangle(
     operator: Operator, own: Diagonal, spectrum: Spectrum, determinant: LogDet, ceiling: float | None
 ) -> Smallest:
-    """σ_min of a triangular matrix from its inverse; from the determinant's bounds where weights underflow."""
+    """σ_min of a triangular matrix from its inverse; from the determinant where float64 cannot hold the entries."""
     lower = operator.matrix if operator.structure.side.value == "lower" else operator.matrix.T
-    exponent = power_of_two(lower)
-    found = inverse_norms(np.ascontiguousarray(scaled(lower, -exponent))) if np.isrealobj(lower) else None
-    if found is not None:
-        frobenius, spectral = (size - exponent * math.log(2) for size in found)
-        slack = 8 * len(lower) * UNIT
-        method = "inverse by substitution in log scale: 1/‖A⁻¹‖_F ≤ σ_min ≤ 1/‖A⁻¹v‖"
-        low, value = (-(size + slack) / math.log(10) for size in (frobenius, spectral))
-        return Smallest(value, low, value + 2 * slack / math.log(10), "estimated", method)
     size = len(lower)
+    exponent = power_of_two(lower)
+    if np.isrealobj(lower):
+        held = np.ascontiguousarray(scaled(lower, -exponent))
+        entries = relative_error(operator) + (size + 2) * UNIT
+        found = inverse_norms(held, entries, scaled(TINIEST, -exponent).item() if entries > size * UNIT else 0.0)
+        if found is not None:
+            frobenius, spectral, slack = found
+            method = "inverse by substitution in log scale: 1/‖A⁻¹‖_F ≤ σ_min ≤ 1/‖A⁻¹v‖"
+            shift = exponent * math.log(2)
+            return within(shift - frobenius - slack, shift - spectral, shift - spectral + slack, "estimated", method)
     log_frobenius = math.log(spectrum.frobenius) + spectrum.exponent * math.log(2)
-    low_bound = None
-    if determinant.low is not None and size > 1:
-        low_bound = (determinant.low + (size - 1) * (0.5 * math.log(size - 1) - log_frobenius)) / math.log(10)
-    entry = float((own.log + own.error).min()) / math.log(10)
+    low = None
+    if determinant.low is not None:
+        low = determinant.low + (size - 1) * (0.5 * math.log(max(size - 1, 1)) - log_frobenius - size * UNIT)
+    entry = float((own.log + own.error).min())
     high = entry if ceiling is None else min(entry, ceiling)
     method = "|det|·((n−1)/‖A‖_F²)^((n−1)/2) ≤ σ_min ≤ min|a_ii|"
-    return Smallest(None, low_bound, high, "estimated", method, "the entries span more than float64 holds, so only bounds are known")
+    because = "the entries span more than float64 holds, so only bounds are known"
+    return within(low, None, high, "estimated", method, because)
 
 
-def inverse_norms(lower: Float64) -> tuple[float, float] | None:
-    """log‖L⁻¹‖_F, and a lower bound of log‖L⁻¹‖₂ that power iteration has driven to it; None beyond float64's range.
+def inverse_norms(lower: Float64, entries: float, tiny: float) -> tuple[float, float, float] | None:
+    """log‖L⁻¹‖_F, a lower bound of log‖L⁻¹‖₂ that power iteration has driven to it, and the relative error of both.
+
+    Every entry of L is known to the relative error `entries` and the absolute error `tiny`, with what substitution
+    adds. None where float64 cannot carry the substitution, or where the error reaches 10 %.
 
     Column c of L⁻¹ is held as y·exp(scale_c) with y_c = 1 at first; columns are rescaled by powers of two as they grow.
     """
@@ -108,8 +131,8 @@ def inverse_norms(lower: Float64) -> tuple[float, float] | None:
     scale = -np.log(own)
     start = 0
     while start < size:
-        within = np.searchsorted(np.cumsum(growth[start : start + BLOCK]), GROWTH, side="right")
-        stop = min(start + max(int(within), 1), size)
+        within_range = np.searchsorted(np.cumsum(growth[start : start + BLOCK]), GROWTH, side="right")
+        stop = min(start + max(int(within_range), 1), size)
         block = columns[start:stop, :stop]
         block[:, :start] = -(lower[start:stop, :start] @ columns[:start, :start])
         block[:, start:] = np.diag(np.diagonal(lower)[start:stop])
@@ -120,14 +143,46 @@ def inverse_norms(lower: Float64) -> tuple[float, float] | None:
             columns[:stop, large] = np.ldexp(columns[:stop, large], -exponent[large])
             scale[large] += exponent[large] * math.log(2)
         start = stop
+    error = propagated(columns, scale, entries * np.abs(lower) + tiny * (lower != 0))
+    if error is None:
+        return None
     top = np.abs(columns).max(axis=0)
     columns /= top
     scale += np.log(top)
     largest = float(scale.max())
     columns *= np.exp(scale - largest)
     squares = np.einsum("ij,ij->j", columns, columns)
-    frobenius = 0.5 * math.log(math.fsum(squares))
-    return largest + frobenius, largest + math.log(spectral_norm(columns, squares))
+    frobenius = largest + 0.5 * math.log(math.fsum(squares))
+    spectral = largest + math.log(spectral_norm(columns, squares))
+    relative = 2 * math.exp(min(error - spectral, 1.0)) + 4 * size * UNIT
+    return (frobenius, spectral, relative) if relative < 0.1 else None
+
+
+def propagated(columns: Float64, scale: Float64, errors: Float64) -> float | None:
+    """log of √(‖·‖₁‖·‖_∞) of |X|B|X| for X = columns·exp(scale) and entrywise errors B, by sums of logarithms.
+
+    Single precision is enough: the logarithm of an error bound is wanted to a per mille.
+    """
+    with np.errstate(divide="ignore"):
+        inverse = (np.log(np.abs(columns)) + scale).astype(np.float32)
+        bound = np.log(errors).astype(np.float32)
+    ones = np.zeros(len(scale), dtype=np.float32)
+    row_sums = log_times(inverse, log_times(bound, log_times(inverse, ones)))
+    inverse, bound = np.ascontiguousarray(inverse.T), np.ascontiguousarray(bound.T)
+    column_sums = log_times(inverse, log_times(bound, log_times(inverse, ones)))
+    largest = float(row_sums.max() + column_sums.max()) / 2
+    return largest if math.isfinite(largest) else None
+
+
+def log_times(matrix: NDArray[np.float32], vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """log(exp(matrix) @ exp(vector)), elementwise in and out, without overflow."""
+    terms = matrix + vector
+    top = terms.max(axis=1)
+    top[np.isneginf(top)] = 0.0
+    terms -= top[:, None]
+    np.exp(terms, out=terms)
+    with np.errstate(divide="ignore"):
+        return np.asarray(top + np.log(terms.sum(axis=1)), dtype=np.float32)
 
 
 def substitute(lower: Float64, right: Float64) -> None:

@@ -89,5 +89,6 @@ def from_features(request: Request, kernel: FeatureKernel) -> Operator:
         support,
         storage,
         UNIT * norm(cost) + stored_away(weights, storage),
+        math.inf if signed or storage is not FLOAT64 else UNIT * (2 * terms + summation(columns) + 8),
         origin=origin,
     )

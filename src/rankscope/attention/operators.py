@@ -65,7 +65,8 @@ class Pair:
 class Dense:
     """A matrix held as n² numbers.
 
-    `distance` bounds the Frobenius norm of (held − subject), with what storage in fewer bits has added.
+    `distance` bounds the Frobenius norm of (held − subject), with what storage in fewer bits has added; `relative`
+    bounds the relative error of each entry that did not underflow (infinite where there is no such bound).
     `diagonal` is the diagonal of the subject; `support` the number of keys each row may see; `scores` the pair
     whose product gave the scores, and `max_logit` their largest value, where they are known.
     """
@@ -77,6 +78,7 @@ class Dense:
     support: NDArray[np.intp]
     storage: Storage = FLOAT64
     distance: float = 0.0
+    relative: float = 0.0
     scores: Pair | None = None
     max_logit: float | None = None
     origin: Origin = field(default_factory=Origin)
@@ -277,3 +279,28 @@ def norm(matrix: Array) -> float:
 def with_origin(operator: Operator, **changes: object) -> Operator:
     """The same operator, with some fields of its origin replaced."""
     return replace(operator, origin=replace(operator.origin, **changes))  # type: ignore[arg-type]
+
+
+@singledispatch
+def relative_error(operator: Operator) -> float:
+    """A bound on the relative error of each entry that is held and did not underflow; infinite where none is known."""
+    return math.inf
+
+
+@relative_error.register
+def _(operator: Dense) -> float:
+    return operator.relative
+
+
+@relative_error.register
+def _(operator: Product) -> float:
+    if any((part.matrix < 0).any() for part in operator.parts):
+        return math.inf
+    return sum(relative_error(part) + part.shape[1] * UNIT for part in operator.parts)
+
+
+@relative_error.register
+def _(operator: Mean) -> float:
+    if any((part.matrix < 0).any() for part in operator.parts):
+        return math.inf
+    return max(relative_error(part) for part in operator.parts) + (len(operator.parts) + 1) * UNIT

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from rankscope.arrays import UNIT, check_finite, rounded
+from rankscope.arrays import FLOAT64, UNIT, check_finite, rounded
 from rankscope.attention.kernels import ScoreKernel
 from rankscope.attention.operators import Dense, Diagonal, Operator, Pair, norm
 from rankscope.attention.request import (
@@ -46,6 +46,7 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
     alive = np.isfinite(top)
     top[~alive] = 0.0
     weights = np.exp(masked - top[:, None])
+    depth = -math.log(float(weights.min(initial=1.0, where=weights > 0)))
     total = weights.sum(axis=1)
     weights /= np.where(alive, total, 1.0)[:, None]
     log_total = np.log(np.where(alive, total, 1.0))
@@ -81,6 +82,7 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
         support,
         storage,
         relative * norm(weights) + absolute + stored_away(weights, storage),
+        relative + UNIT * depth if storage is FLOAT64 else math.inf,
         pair,
         max_logit,
         finished(request.origin, policy, empty),

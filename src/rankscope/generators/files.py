@@ -37,7 +37,7 @@ NPY_HEADER: Final = 10_000  # numpy's own limit: longer ones can exhaust the par
 TENSOR_HEADER: Final = 100_000_000  # the reference implementation's own limit
 TENSORS: Final = 10**6
 DIMENSIONS: Final = 32  # numpy's limit before its version 2, and far more than layer × head × row × column
-EMPTY: Final = 2**40  # an array without entries takes no bytes, so no file's length bounds its other sides
+ENTRIES: Final = 2**40  # an array with a side of 0 takes no bytes, so no file's length bounds its other sides
 MEMBERS: Final = 4096
 DIRECTORY: Final = 1024 * MEMBERS  # zipfile spends a dozen times the directory's length before members can be counted
 UNPACKED: Final = 8 * 2**30
@@ -198,10 +198,8 @@ def shape_of(what: str, sides: list[Any] | tuple[Any, ...]) -> tuple[int, ...]:
     """A declared shape, if it is one that an array can have."""
     if len(sides) > DIMENSIONS or any(type(side) is not int for side in sides):
         raise malformed(what, f"has a shape that is not a list of at most {DIMENSIONS} whole numbers")
-    if min(sides, default=0) < 0 or max(sides, default=0) >= 2**63:
-        raise lying(what, "has a shape with a side that is negative or beyond 2^63")
-    if 0 in sides and math.prod(side or 1 for side in sides) > EMPTY:
-        raise lying(what, f"has no entries, and the shape {tuple(sides)} with other sides beyond 2^40")
+    if min(sides, default=0) < 0 or math.prod(side or 1 for side in sides) > ENTRIES:
+        raise lying(what, "has a shape with a negative side, or with more than 2^40 entries")
     return tuple(sides)
 
 
@@ -221,12 +219,12 @@ def npy_layout(what: str, head: bytes, length: int) -> Layout:
         raise malformed(what, "does not begin as a .npy file does")
     width = {b"\1\0": 2, b"\2\0": 4, b"\3\0": 4}.get(head[6:8], 0)
     start = 8 + width + (declared := int.from_bytes(head[8 : 8 + width], "little"))
-    if len(head) < 10 or declared > NPY_HEADER or start > len(head):
+    if declared > NPY_HEADER or start > len(head):
         raise lying(what, f"ends within its header, or declares {declared} bytes for it; {NPY_HEADER} are the most")
     if not width:
         raise malformed(what, f"is of version {head[6]}.{head[7]} of the .npy format; 1.0, 2.0 and 3.0 are known")
-    try:
-        header = ast.literal_eval(head[8 + width : start].decode("utf-8" if head[6] == 3 else "latin-1"))
+    try:  # version 3.0 is UTF-8, but only the names in a record, which is refused, are beyond ASCII
+        header = ast.literal_eval(head[8 + width : start].decode("latin-1"))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as reason:
         raise malformed(what, f"has a header that is not a Python literal ({type(reason).__name__})") from reason
     if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:
@@ -296,7 +294,7 @@ def zip_directory(what: str, file: BufferedReader, length: int) -> list[ZipInfo]
     try:
         with ZipFile(file) as archive:
             return archive.infolist()
-    except (BadZipFile, NotImplementedError, ValueError, struct.error) as reason:
+    except (BadZipFile, NotImplementedError, ValueError) as reason:
         raise malformed(what, f"has a damaged directory ({displayed(str(reason))})") from reason
 
 
@@ -378,7 +376,7 @@ def open_safetensors(path: Path, file: BufferedReader, length: int) -> Archive:
     """The arrays of a .safetensors file, whose data they must fill without overlap, hole or rest."""
     what = where(path)
     declared = int.from_bytes(file.read(8), "little")
-    if length < 8 or declared > min(TENSOR_HEADER, length - 8):
+    if declared > min(TENSOR_HEADER, length - 8):
         raise lying(what, f"has {length} bytes and a header of {declared}; {TENSOR_HEADER} are the most for a header")
     check_memory(40 * declared, f"the header of {what}", "save fewer arrays in one file")
     header = tensor_header(what, file.read(declared))
