@@ -42,10 +42,13 @@ if TYPE_CHECKING:
     from rankscope.study import singular_values as singular_values
     from rankscope.study import spectrum as spectrum
 
+SUBPACKAGES = ("attention", "testing")
+"""Modules that are public names themselves; the package `attention` can be called."""
+
 HOMES = {
     "analyzer.measure": ["LogDet", "Bounds", "Needs", "Numerics", "Rows", "Scores", "Smallest", "Spectrum", "measure"],
     "arrays": ["Storage"],
-    "attention.build": ["attention", "matrix"],
+    "attention.build": ["matrix"],
     "attention.kernels": ["FeatureKernel", "ScoreKernel", "kernel"],
     "attention.masks": ["Mask", "mask"],
     "attention.operators": ["Dense", "Factored", "Mean", "Product"],
@@ -67,7 +70,7 @@ HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("testing",):
+    if name in SUBPACKAGES:
         return import_module(f"rankscope.{name}")
     for module, names in HOMES.items():
         if name in names:
@@ -84,5 +87,5 @@ def __dir__() -> list[str]:
     from rankscope.analyzer.analyze import measures
 
     return sorted(
-        {"__version__", "testing", *(name for names in HOMES.values() for name in names), *measures().names()}
+        {"__version__", *SUBPACKAGES, *(name for names in HOMES.values() for name in names), *measures().names()}
     )

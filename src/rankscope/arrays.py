@@ -247,8 +247,7 @@ def check_dense(rows: int, columns: int, count: int = 1) -> None:
     check_memory(
         needed,
         f"the analysis of {counted} of {rows} × {columns}",
-        f"take n ≤ {largest}, the largest that fits here; the exact rank and the determinant of causal attention "
-        "follow from theorems at every n",
+        f"take n ≤ {largest}, the largest that fits here now",
     )
 
 

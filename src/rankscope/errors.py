@@ -15,7 +15,7 @@ class RankscopeError(Exception):
 
     >>> from rankscope.errors import error
     >>> str(error("RS101", "an array of shape (3,)", "give a matrix of 2 dimensions"))
-    'RS101: an array of shape (3,). To fix it: give a matrix of 2 dimensions.'
+    'RS101: an array of shape (3,). Give a matrix of 2 dimensions.'
     """
 
     exit_status: int = 1
@@ -24,7 +24,8 @@ class RankscopeError(Exception):
         self.code = code
         self.given = given
         self.remedy = remedy
-        super().__init__(f"{code}: {given}. To fix it: {remedy}.")
+        end = "" if remedy.endswith("?") else "."
+        super().__init__(f"{code}: {given}. {remedy[:1].upper()}{remedy[1:]}{end}")
 
 
 class UsageError(RankscopeError):

@@ -43,7 +43,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Matrix:
-    """One row of `matrices`: where a matrix comes from. `digest` is the SHA-256 of the numbers that made it."""
+    """One row of `matrices`: where a matrix comes from. `digest` is the SHA-256 of the numbers that made it.
+
+    `notes` say what was done to it that its reader should know, such as rows that see nothing.
+    """
 
     id: int
     label: str
@@ -59,6 +62,7 @@ class Matrix:
     source: str = ""
     key: str | None = None
     digest: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class Series:
     seed: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """A result: the study that was run, its matrices, its records and its series.
 
@@ -123,6 +127,9 @@ class Table:
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
+
+    def __repr__(self) -> str:
+        return f"<Table: {len(self.records)} records of {len(self.matrices)} matrices>"
 
     def __len__(self) -> int:
         return len(self.records)

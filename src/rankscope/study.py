@@ -206,7 +206,7 @@ def affordable(jobs: Sequence[Job], workers: int | None) -> int:
 def analyze(
     matrices: Any,
     *,
-    measures: Iterable[str] = (),
+    measures: str | Iterable[str] = (),
     rule: str | None = None,
     rtol: float | None = None,
     workers: int | None = None,
@@ -228,7 +228,8 @@ def analyze(
     >>> result["rank_exact"].value, result["logdet"].sign
     (2, 1)
     """
-    study = Study((InMemory(tuple(in_memory(matrices))),), tuple(measures), Numerics(rule, rtol))
+    names = (measures,) if isinstance(measures, str) else tuple(measures)
+    study = Study((InMemory(tuple(in_memory(matrices))),), names, Numerics(rule, rtol))
     return run(study, workers=workers)
 
 

@@ -14,15 +14,15 @@ from rankscope.errors import error
 
 def atomic_write(path: Path, content: bytes) -> None:
     """Write `content` to `path`; raises RS502 with the reason and leaves the earlier file as it was."""
-    path = Path(os.path.realpath(path))
+    given, path = path, Path(os.path.realpath(path))
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         mode = stat.S_IFREG
     except OSError as reason:
-        raise refused(path, reason) from reason
+        raise refused(given, reason) from reason
     if not stat.S_ISREG(mode):
-        raise error("RS502", f"{path.name!r} is not a regular file", "give the name of a file")
+        raise error("RS502", f"{str(given)!r} is not a regular file", "give the name of a file")
     temporary = path.with_name(f".{path.name[:100]}.tmp-{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -36,7 +36,7 @@ def atomic_write(path: Path, content: bytes) -> None:
         finally:
             os.close(folder)
     except OSError as reason:
-        raise refused(path, reason) from reason
+        raise refused(given, reason) from reason
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -46,6 +46,6 @@ def refused(path: Path, reason: OSError) -> Exception:
     """The error for a file that the system would not let us write."""
     return error(
         "RS502",
-        f"cannot write {path.name!r}: {reason.strerror}",
+        f"cannot write {str(path)!r}: {reason.strerror}",
         "choose a folder that exists, is writable and has room",
     )

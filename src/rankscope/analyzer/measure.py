@@ -229,7 +229,7 @@ class Measure:
         """
         if not stored_differs(operator):
             return [operator]
-        if BY_STRUCTURE & set(self.kinds.values()):
+        if set(self.kinds.values()) <= BY_STRUCTURE:
             return [operator, stored(operator)]
         if Scores in self.kinds.values() or operator.storage is FLOAT64:
             return [operator]

@@ -6,6 +6,7 @@ stable ≤ nuclear ≤ participation ratio ≤ effective rank ≤ exact rank hol
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -72,12 +73,12 @@ def rank_exact(bounds: Bounds) -> Reading:
         sign = structure.det_sign
         because = sign.because if sign.value else structure.rank_bound.because
         return Reading(high, "proved", "structure", because, high, high)
-    because = f"{structure.rank_bound.because}; no theorem gives it exactly"
+    because = f"{structure.rank_bound.because}; the structure alone does not say more"
     return Reading(None, "proved", "structure", because, low, high)
 
 
 @measure(group="rank")
-def rank_numerical(spectrum: Spectrum, numerics: Numerics, storage: Storage) -> Reading:
+def rank_numerical(spectrum: Spectrum, numerics: Numerics, storage: Storage, bounds: Bounds) -> Reading:
     """The number of singular values above a tolerance: #{i : σ_i > τ}.
 
     τ follows `rule`, or `rtol`·σ₁. By default numpy's rule for float64 and the storage rule for anything stored in
@@ -90,7 +91,7 @@ def rank_numerical(spectrum: Spectrum, numerics: Numerics, storage: Storage) -> 
         rule, tolerance = "rtol", numerics.rtol * spectrum.largest
     else:
         tolerance = RULES[rule].function(spectrum, storage)
-    reading = count_above(spectrum.values, spectrum.error, tolerance)
+    reading = count_above(spectrum.values, spectrum.error, tolerance, bounds.structure.rank_bound.value)
     details = {"rule": rule, **around(spectrum, tolerance), "ladder": ladder(spectrum)}
     if storage is not FLOAT64:
         rms = spectrum.frobenius / math.sqrt(max(math.prod(spectrum.shape), 1))
@@ -106,16 +107,18 @@ def rank_numerical(spectrum: Spectrum, numerics: Numerics, storage: Storage) -> 
     )
 
 
-def count_above(values: Float64, errors: Float64, tolerance: float) -> Reading:
-    """How many values lie above a tolerance that is itself known to the relative error of the largest value."""
+def count_above(values: Float64, errors: Float64, tolerance: float, bound: int) -> Reading:
+    """How many values lie above a tolerance that is itself known to the relative error of the largest value.
+
+    Never more than `bound`, the proved bound of the exact rank: the other values are zero.
+    """
     slack = tolerance * (float(errors[0]) / float(values[0])) if len(values) and values[0] > 0 else 0.0
     low = int(np.count_nonzero(values - errors > tolerance + slack))
-    high = int(np.count_nonzero(values + errors > tolerance - slack)) if tolerance > 0 else len(values)
-    high = int(np.count_nonzero(values)) if not errors.any() and tolerance == 0 else high
+    high = min(int(np.count_nonzero(values + errors > tolerance - slack)), bound)
     if low == high:
         return Reading(low, low=low, high=high)
-    because = f"the tolerance lies inside the error of {high - low} singular values"
-    return unknown(because, low=low, high=high)
+    inside = "a singular value" if high - low == 1 else f"{high - low} singular values"
+    return unknown(f"the tolerance lies inside the error of {inside}", low=low, high=high)
 
 
 def around(spectrum: Spectrum, tolerance: float) -> dict[str, Any]:
@@ -188,11 +191,9 @@ def rank_scores(scores: Scores) -> Reading:
         return unknown(scores.because)
     high = min(*scores.shape, scores.d)
     tolerance = max(scores.shape) * EPS * float(scores.values.max(initial=0.0))
-    found = count_above(scores.values, np.full(len(scores.values), scores.error), tolerance)
+    found = count_above(scores.values, np.full(len(scores.values), scores.error), tolerance, high)
     method = f"of q kᵀ, by QR of both; at most {high}"
-    low, upper = found.low or 0, min(found.high or 0, high)
-    value = found.value if low == upper or found.value is None else low
-    return Reading(value, "estimated", method, found.because, low, upper, subject="factors")
+    return replace(found, guarantee="estimated", method=method, subject="factors")
 
 
 def spectral(spectrum: Spectrum, method: str, formula: Callable[[Float64], float]) -> Reading:

@@ -89,7 +89,8 @@ def gini_of(weights: Array, support: Counts) -> Float64:
     """The Gini index of each row. Places outside the support hold zeros and, sorted first, add nothing."""
     columns = weights.shape[1]
     ranks = columns - np.arange(1, columns + 1) + 0.5
-    return 1 - 2 * (np.sort(weights, axis=1) @ ranks) / (support * weights.sum(axis=1))  # type: ignore[no-any-return]
+    index = 1 - 2 * (np.sort(weights, axis=1) @ ranks) / (support * weights.sum(axis=1))
+    return np.asarray(np.clip(index, 0.0, 1.0), dtype=np.float64)
 
 
 @measure(group="scores")

@@ -169,7 +169,8 @@ def bare(values: Array, storage: Storage, origin: Origin) -> Operator:
     check_dense(*values.shape)
     check_finite(values, origin.label)
     digest = origin.digest or hashlib.sha256((values + 0.0).tobytes()).hexdigest()
-    return from_array(values, storage, replace(origin, dtype=storage.name, digest=digest))
+    dtype = storage.name if np.isrealobj(values) else "complex128"
+    return from_array(values, storage, replace(origin, dtype=dtype, digest=digest))
 
 
 def single(matrix_like: Any) -> Operator:

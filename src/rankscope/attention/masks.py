@@ -97,6 +97,8 @@ def parse(expression: str) -> Mask:
     >>> parse("causal & ~window:4").label
     'causal & ~window:4'
     """
+    if re.search(r",|\s(and|or|not)\s|^\s*not\s", expression):
+        raise malformed(expression)
     tokens = re.findall(r"[&|~()]|[^&|~()\s][^&|~()]*", expression)
     result, rest = disjunction(tokens, expression)
     if rest:
@@ -142,5 +144,7 @@ def factor(tokens: list[str], expression: str) -> tuple[Mask, list[str]]:
 def malformed(expression: str) -> Exception:
     """The error for an expression that is not a mask."""
     return error(
-        "RS002", f"the mask {expression!r}", "join names with & | ~ and parentheses, as in 'causal & ~window:4'"
+        "RS002",
+        f"the mask {expression!r}",
+        "join names with & | ~ and parentheses, as in 'causal & ~window:4'; several masks are for rankscope compare",
     )

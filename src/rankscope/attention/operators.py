@@ -61,7 +61,13 @@ class Pair:
     right: Float64
 
 
-@dataclass(frozen=True, eq=False)
+def shown(operator: "Operator") -> str:
+    """An operator in one line: what it is and its size, never its numbers."""
+    rows, columns = operator.shape
+    return f"<{type(operator).__name__} {operator.origin.label}, {rows} × {columns}, {operator.origin.dtype}>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Dense:
     """A matrix held as n² numbers.
 
@@ -83,12 +89,14 @@ class Dense:
     max_logit: float | None = None
     origin: Origin = field(default_factory=Origin)
 
+    __repr__ = shown
+
     @property
     def shape(self) -> tuple[int, int]:
         return self.structure.shape
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Factored:
     """A matrix held as a product left · rightᵀ of an n × m and a k × m factor: bidirectional linear attention."""
 
@@ -99,6 +107,8 @@ class Factored:
     origin: Origin = field(default_factory=Origin)
     storage: Storage = FLOAT64
 
+    __repr__ = shown
+
     @property
     def shape(self) -> tuple[int, int]:
         return self.structure.shape
@@ -108,12 +118,14 @@ class Factored:
         return self.factors.left @ self.factors.right.T
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Product:
     """A product over layers, A_{L−1} … A_0: `parts` are in that order, the last layer first."""
 
     parts: "tuple[Operator, ...]"
     origin: Origin = field(default_factory=Origin)
+
+    __repr__ = shown
 
     @cached_property
     def structure(self) -> Structure:
@@ -143,12 +155,14 @@ class Product:
         return support_of(self.structure)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Mean:
     """The entrywise mean over heads: what a layer mixes tokens with on average."""
 
     parts: "tuple[Operator, ...]"
     origin: Origin = field(default_factory=Origin)
+
+    __repr__ = shown
 
     @cached_property
     def structure(self) -> Structure:

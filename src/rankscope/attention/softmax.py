@@ -26,12 +26,14 @@ from rankscope.attention.request import (
 def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
     """Softmax attention, and every kernel with positive weights: A = exp(t − logsumexp t), t = log w(s)."""
     pair, seen, storage = request.tokens, request.seen, request.storage
+    if request.scale == 0:
+        pair = Pair(np.zeros_like(pair.left), np.zeros_like(pair.right))  # all scores are zero, all tokens alike
     with np.errstate(over="ignore", invalid="ignore"):
         scores = request.scale * (pair.left @ pair.right.T) / math.sqrt(pair.left.shape[1])
     check_finite(scores, "the scores q·k")
     logs = scores if kernel.log_weight is None else np.asarray(kernel.log_weight(scores), dtype=np.float64)
     check_finite(logs, f"the log weights of {kernel.label}")
-    max_logit = float(scores.max(initial=-math.inf, where=seen)) if seen.any() else None
+    max_logit = float(scores.max(initial=-math.inf, where=seen)) + 0.0 if seen.any() else None
     empty = np.asarray(~seen.any(axis=1))
     policy = policy_for(request, empty)
     if policy == "uniform":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from rankscope.errors import error
+from rankscope.errors import RankscopeError, error
 
 if TYPE_CHECKING:
     from rankscope.generators.stack import Synthetic
@@ -109,7 +109,13 @@ def run_plugins(paths: list[Path] | None) -> None:
         specification = spec_from_file_location(f"rankscope_plugin_{number}", path)
         if specification is None or specification.loader is None or not path.is_file():
             raise error("RS005", f"no plug-in {path.name!r}", "give a Python file (.py)")
-        specification.loader.exec_module(module_from_spec(specification))
+        try:
+            specification.loader.exec_module(module_from_spec(specification))
+        except RankscopeError:
+            raise
+        except Exception as reason:  # a user's own file can fail in any way
+            given = f"the plug-in {path.name!r} failed: {type(reason).__name__}: {reason}"
+            raise error("RS005", given, "mend it; --debug shows where it failed") from reason
 
 
 def split(values: list[str] | None) -> list[str]:

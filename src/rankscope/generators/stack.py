@@ -60,7 +60,7 @@ class Synthetic:
         """Every head of every layer, then the mean over the heads of each layer, then the product over layers."""
         plan = check_plan(self.plan, self.layers, self.heads, self.mask)
         masks = {
-            (layer, head): plan(layer, head, self.heads, self.mask or "bidirectional")
+            (layer, head): plan(layer, head, self.heads, "bidirectional" if self.mask is None else self.mask)
             for layer in range(self.layers)
             for head in range(self.heads)
         }

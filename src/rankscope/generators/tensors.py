@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -25,6 +25,10 @@ from rankscope.generators.files import Archive, Stored, displayed, open_archive
 from rankscope.generators.stack import Job, Work
 
 From = Literal["stored", "scores"]
+
+QUERY: Final = ("query", "queries", "q")
+KEY: Final = ("key", "keys", "k")
+"""Last words of the names of arrays that belong together."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class File:
             known = ", ".join(displayed(each.name) for each in archive.arrays[:8])
             raise error("RS208", f"{archive.path.name} has no array {self.key!r}", f"choose among: {known}")
         queries, keys = (
-            {stem(each.name): each for each in named if role(each.name) == noun} for noun in ("query", "key")
+            {stem(each.name): each for each in named if role(each.name) in nouns} for nouns in (QUERY, KEY)
         )
         pairs = [(queries[name], keys[name]) for name in queries if name in keys]
         paired = {each.name for pair in pairs for each in pair}
@@ -71,7 +75,7 @@ class File:
             raise error(
                 "RS208",
                 f"{archive.path.name} holds nothing to analyse: {listed}",
-                "give square matrices, or pairs named …query and …key; --key names an array of any shape",
+                "give square matrices, or pairs named …query and …key; --key '*' takes arrays of any shape",
             )
         return Work(jobs, tuple(dict.fromkeys(notes)))
 

@@ -61,7 +61,7 @@ def content(table: Table, suffix: str, figure: str | None) -> bytes:
         from rankscope.report.table import to_parquet
 
         return to_parquet(table)
-    if suffix in FIGURES:
+    if suffix in FIGURES or (suffix == ".pdf" and figure is not None):
         from rankscope.report.figure import draw, to_bytes
 
         return to_bytes(draw(figure or SPECTRUM, table), suffix.removeprefix("."))

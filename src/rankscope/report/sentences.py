@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 
 from rankscope.records import Matrix, Record, Table
+from rankscope.report.cells import counted, short
 
 
 def sentences(table: Table) -> list[str]:
@@ -27,7 +28,7 @@ def of_one(records: dict[str, Record], matrix: Matrix) -> Iterator[str]:
         yield exact_against_numerical(exact, numerical, size)
         yield from raised(records.get("rank_scores"), numerical, matrix)
     if numerical is not None and numerical.details.get("rule") == "storage":
-        yield f"It is known to {matrix.dtype} only: the tolerance is what rounding to that type can have made of zero."
+        yield f"Stored in {matrix.dtype}, the matrix has the tolerance of what rounding can have made of zero."
     yield from carried(records, size)
     determinant = records.get("logdet")
     if determinant is not None and determinant.value is not None and determinant.method.startswith("Σ") and size:
@@ -38,30 +39,32 @@ def of_one(records: dict[str, Record], matrix: Matrix) -> Iterator[str]:
 def exact_against_numerical(exact: Record, numerical: Record, size: int) -> str:
     """Why the exact and the numerical rank agree or differ, and what the tolerance did."""
     tolerance, count = numerical.details.get("tolerance"), numerical.value
-    bar = "" if tolerance is None else f" τ = {tolerance:.2g}"
+    bar = "" if tolerance is None else f" τ = {short(tolerance)}"
+    full = f"The exact rank is full, because the matrix is {exact.because}. " if exact.value == size else ""
     if count is None:
         return (
-            f"The tolerance{bar} lies inside the error of singular values, so the numerical rank is between "
-            f"{numerical.low} and {numerical.high} and not decided; choose another with --rtol."
+            f"{full}The tolerance{bar} lies inside the error of singular values: the numerical rank is between "
+            f"{numerical.low} and {numerical.high}, and double precision does not decide it; another --rtol may."
         )
-    if exact.value == size and count < size:
-        below = size - int(count)
+    if full and count < size:
+        below = counted(size - int(count), "singular value")
         return (
-            f"The exact rank is full, because the matrix is {exact.because}. {below} of its singular values lie at or "
-            f"below the tolerance{bar}, so that a numerical rank of {count} says something about the tolerance, not "
-            "about the matrix."
+            f"{full}At the tolerance{bar} {below} cannot be told from zero, so that a numerical rank of {count} says "
+            "something about the tolerance, not about the matrix."
         )
     if exact.value is not None and exact.value == count:
-        return f"The exact rank is {exact.value} ({exact.because}), and so is the numerical rank at the tolerance{bar}."
+        return (
+            f"The exact rank is {exact.value} ({exact.because}); the numerical rank at the tolerance{bar} is the same."
+        )
     if exact.value is None and exact.high is not None and exact.high < size:
         bound = exact.because.partition(";")[0]
-        return f"The rank is {bound} (proved); {count} singular values stand above the tolerance{bar}."
+        return f"The rank is {bound} (proved). The numerical rank at the tolerance{bar} is {count}."
     if count == size:
         return (
-            f"All {size} singular values stand above the tolerance{bar}: numerically the rank is full; "
-            "no theorem about the structure proves it."
+            f"The numerical rank is full: all {size} singular values stand above the tolerance{bar}. That the exact "
+            "rank is full does not follow from the structure alone."
         )
-    return f"{count} of {size} singular values stand above the tolerance{bar}."
+    return f"The numerical rank at the tolerance{bar} is {count} of {size}."
 
 
 def raised(scores: Record | None, numerical: Record, matrix: Matrix) -> Iterator[str]:
@@ -76,13 +79,9 @@ def carried(records: dict[str, Record], size: int) -> Iterator[str]:
     effective, stable = records.get("effective_rank"), records.get("stable_rank")
     if effective is None or effective.value is None:
         return
-    if stable is not None and stable.value is not None and stable.value < 1.1:
-        yield (
-            f"The matrix is close to rank one: its stable rank exceeds 1 by {stable.value - 1:.2g}, and "
-            f"{effective.value:.4g} directions carry its weight (effective rank)."
-        )
-    else:
-        yield f"Of {size} directions {effective.value:.4g} carry its weight (effective rank)."
+    close = stable is not None and stable.value is not None and stable.value < 1.1
+    near = "The matrix is close to rank one by weight: " if close and size > 1 else "By weight, "
+    yield f"{near}its effective rank is {effective.value:.4g} of {size}."
 
 
 def of_several(table: Table, matrices: list[Matrix]) -> Iterator[str]:
@@ -90,7 +89,7 @@ def of_several(table: Table, matrices: list[Matrix]) -> Iterator[str]:
     records = [(found(table, matrix), matrix) for matrix in matrices]
     for name, meaning in (("effective_rank", "effective rank"), ("logdet", "log |det|")):
         values = [(float(each[name]), m) for each, m in records if name in each and each[name].value is not None]
-        if len(values) > 1:
+        if len(values) > 1 and len({value for value, _ in values}) > 1:
             (low, first), (high, last) = min(values, key=lambda v: v[0]), max(values, key=lambda v: v[0])
             text = f"The {meaning} runs from {low:.5g} ({first.label}) to {high:.5g} ({last.label})."
             yield text.replace("-", "−")

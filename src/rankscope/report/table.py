@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from rankscope.records import Record, Table
+from rankscope.report.cells import printable, reason, sign_text, value_text
 from rankscope.report.sentences import sentences
-from rankscope.report.terminal import groups_of, heading, printable, reason, value_text
+from rankscope.report.terminal import groups_of, heading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,10 +154,13 @@ def to_html(table: Table) -> str:
 def group_html(group: str, members: list[Record], table: Table) -> str:
     """The rows of one group, under its name."""
     matrix = table.matrices[0]
-    rows = (
+    rows = [
         row_html([r.measure, value_text(r, matrix), r.guarantee, r.subject, printable(reason(r, table))])
         for r in members
-    )
+    ]
+    if group == "determinant":
+        signs = (row_html(["sign", sign_text(r), r.guarantee, r.subject, printable(r.because)]) for r in members)
+        rows = [*signs, *rows]
     return f'<tr><th colspan="5" style="text-align:left">{html.escape(group)}</th></tr>' + "".join(rows)
 
 

@@ -4,11 +4,21 @@ One matrix is shown as a list of its measures with reasons; up to four side by s
 three sentences below say what the numbers mean together.
 """
 
-import math
 import textwrap
-from typing import Any, Final
+from typing import Final
 
 from rankscope.records import Matrix, Record, Table
+from rankscope.report.cells import (
+    MARKS,
+    compact,
+    marked,
+    number,
+    printable,
+    reason,
+    shortened,
+    sign_text,
+    value_text,
+)
 from rankscope.report.sentences import sentences
 
 WIDTH: Final = 80
@@ -32,11 +42,15 @@ HEADINGS: Final = {
     "stable_rank": "stable",
     "logdet": "log |det|",
     "log10_sigma_min": "log₁₀σmin",
-    "row_entropy_normalized": "entropy",
+    "row_entropy_normalized": "entropy/max",
 }
 """Short names for the columns of a long list."""
 
-MARKS: Final = {"proved": "p", "enclosed": "e", "estimated": " "}
+SUBJECTS: Final = {
+    "scores": "the exact softmax of the scores",
+    "factors": "the exact product of the factors",
+    "stored": "the numbers as they are stored",
+}
 
 
 def to_text(table: Table, width: int = WIDTH) -> str:
@@ -45,10 +59,8 @@ def to_text(table: Table, width: int = WIDTH) -> str:
         body = seeds(table, width)
     elif len(table.matrices) == 1:
         body = alone(table, width)
-    elif len(table.matrices) <= SIDE_BY_SIDE:
-        body = side_by_side(table, width)
     else:
-        body = listed(table, width)
+        body = (side_by_side(table, width) if len(table.matrices) <= SIDE_BY_SIDE else []) or listed(table, width)
     said = [line for sentence in [" ".join(sentences(table))] if sentence for line in textwrap.wrap(sentence, width)]
     return "\n".join([*body, "", *said] if said else body)
 
@@ -63,11 +75,6 @@ def heading(matrix: Matrix, seed: int | None) -> str:
     return "   ".join([*parts, matrix.dtype])
 
 
-def printable(text: str) -> str:
-    """Text from a file without control characters."""
-    return "".join(c if c.isprintable() else "�" for c in text)
-
-
 def groups_of(table: Table) -> dict[str, list[Record]]:
     """The records by group, in the order in which they were measured."""
     groups: dict[str, list[Record]] = {}
@@ -80,6 +87,7 @@ def alone(table: Table, width: int) -> list[str]:
     """One matrix: each measure with value, guarantee and reason."""
     matrix = table.matrices[0]
     lines = textwrap.wrap(heading(matrix, table.records[0].seed if table.records else None), width)
+    lines += [line for note in matrix.notes for line in textwrap.wrap(f"note: {printable(note)}", width)]
     several = len({record.subject for record in table if record.measure in ("rank_exact", "logdet")}) > 1
     name_width = max(len(record.measure) for record in table)
     values = [value_text(record, matrix) for record in table]
@@ -95,7 +103,24 @@ def alone(table: Table, width: int) -> list[str]:
             left = f"  {name:<{name_width}}  {value:<{value_width}}  {guarantee:<9}  "
             wrapped = textwrap.wrap(note + (f" [{subject}]" if several else ""), max(width - indent, 24)) or [""]
             lines += [(left + wrapped[0]).rstrip(), *(" " * indent + more for more in wrapped[1:])]
-    return lines
+    return [*lines, *(["", *subjects(table, width)] if several else [])]
+
+
+def subjects(table: Table, width: int) -> list[str]:
+    """What the names of subjects mean, for those that occur."""
+    named = [f"[{name}] {meaning}" for name, meaning in SUBJECTS.items() if any(r.subject == name for r in table)]
+    return textwrap.wrap("; ".join(named), width)
+
+
+def footer(table: Table, width: int, more: str = "") -> list[str]:
+    """What the marks mean, for those that occur, and one line for each matrix that could not be measured."""
+    used = {record.guarantee for record in table}
+    marks = [f"{mark} {name}" for name, mark in MARKS.items() if name in used and mark.strip()]
+    marks += ["unmarked: estimated"] if "estimated" in used else []
+    notes = [f"{m.label}: {note}" for m in table.matrices for note in m.notes]
+    lines = [*textwrap.wrap("   ".join(marks) + more, width)]
+    lines += [line for note in notes for line in textwrap.wrap(f"note: {printable(note)}", width)]
+    return ["", *lines, *(line for each in complaints(table) for line in textwrap.wrap(each, width))]
 
 
 def sign_reason(record: Record) -> str:
@@ -104,14 +129,19 @@ def sign_reason(record: Record) -> str:
 
 
 def side_by_side(table: Table, width: int) -> list[str]:
-    """A few matrices in columns, a measure in each row."""
+    """A few matrices in columns, a measure in each row; nothing when they do not fit."""
     cells = {(record.matrix, row_name(table, record)): record for record in table}
     groups = {
         group: list(dict.fromkeys(row_name(table, r) for r in found)) for group, found in groups_of(table).items()
     }
     first = max(len(name) for names in groups.values() for name in names) + 4
-    room = max((width - first) // len(table.matrices), 14)
-    head = [textwrap.wrap(printable(matrix.label), room - 2) or [""] for matrix in table.matrices]
+    room = (width - first) // len(table.matrices)
+    matrices = {matrix.id: matrix for matrix in table.matrices}
+    longest = max(len(marked(record, matrices[record.matrix])) for record in table)
+    words = max(len(word) for matrix in table.matrices for word in printable(matrix.label).split() or [""])
+    if max(longest, words) >= room:
+        return []
+    head = [textwrap.wrap(printable(matrix.label), room - 1) or [""] for matrix in table.matrices]
     lines = [common_heading(table), ""]
     for depth in range(max(len(each) for each in head)):
         row = "".join(f"{each[depth] if depth < len(each) else '':>{room}}" for each in head)
@@ -125,7 +155,8 @@ def side_by_side(table: Table, width: int) -> list[str]:
                 lines.append(f"  {name.replace('logdet', 'sign'):<{first - 2}}{signs}".rstrip())
             row = "".join(f"{marked(r, matrix):>{room}}" for r, matrix in zip(found, table.matrices, strict=True))
             lines.append(f"  {name:<{first - 2}}{row}".rstrip())
-    return [*lines, "", "p proved   e enclosed   unmarked: estimated", *complaints(table)]
+    both = any("[" in name for names in groups.values() for name in names)
+    return [*lines, *footer(table, width), *(subjects(table, width) if both else [])]
 
 
 def row_name(table: Table, record: Record) -> str:
@@ -154,7 +185,7 @@ def listed(table: Table, width: int) -> list[str]:
     cells = {(record.matrix, record.measure): record for record in reversed(table.records)}
     texts = {name: [compact(cells.get((m.id, name)), m) for m in table.matrices] for name in wanted}
     widths = {name: max(len(HEADINGS.get(name, name)), *(len(text) for text in texts[name])) + 2 for name in wanted}
-    labels = [shortened(printable(matrix.label), 30) for matrix in table.matrices]
+    labels = [shortened(printable(matrix.label), max(30, width // 3)) for matrix in table.matrices]
     first = max(len(label) for label in labels)
     shown: list[str] = []
     for name in wanted:
@@ -168,7 +199,7 @@ def listed(table: Table, width: int) -> list[str]:
         lines.append(f"{label:<{first}}{row}".rstrip())
     left_out = len(present) - len(shown)
     more = f"; {left_out} more measures with --format csv or json" if left_out > 0 else ""
-    return [*lines, "", *textwrap.wrap(f"p proved   e enclosed   unmarked: estimated{more}", width), *complaints(table)]
+    return [*lines, *footer(table, width, more)]
 
 
 def complaints(table: Table) -> list[str]:
@@ -179,92 +210,22 @@ def complaints(table: Table) -> list[str]:
 
 
 def seeds(table: Table, width: int) -> list[str]:
-    """Several seeds: mean and standard deviation of each measure, for each label."""
+    """Several seeds: mean and standard deviation of each measure, for each label, over the seeds that have a value."""
     count = len({record.seed for record in table})
     lines = [common_heading(table).replace("matrices", f"matrices, {count} seeds")]
-    rows = table.summary()
-    for label in dict.fromkeys(row["label"] for row in rows):
+    rows = {(row["label"], row["measure"], row["subject"]): row for row in table.summary()}
+    labels = {matrix.id: matrix.label for matrix in table.matrices}
+    wanted = dict.fromkeys((labels[r.matrix], r.measure, r.subject) for r in table)
+    marks = {(labels[r.matrix], r.measure, r.subject): MARKS[r.guarantee] for r in table}
+    for label in dict.fromkeys(label for label, _, _ in wanted):
         lines += ["", printable(label), f"  {'':<24}{'mean':>13}{'sd':>11}{'min':>13}{'max':>13}{'n':>4}"]
-        for row in rows:
-            if row["label"] == label:
-                sd = "" if row["sd"] is None else number(row["sd"], 3)
-                name = shortened(row["measure"], 24)
-                mean, low, high = (f"{number(row[key]):>13}" for key in ("mean", "min", "max"))
-                lines.append(f"  {name:<24}{mean}{sd:>11}{low}{high}{row['count']:>4}")
-    return [*lines, *complaints(table)]
-
-
-def shortened(text: str, room: int) -> str:
-    """Text cut to `room` columns, with an ellipsis for what is left out."""
-    return text if len(text) <= room else text[: room - 1] + "…"
-
-
-def number(value: float | int, digits: int = 6) -> str:
-    """A number with `digits` significant digits and a true minus sign."""
-    text = f"{value}" if isinstance(value, int) and abs(value) < 10**9 else f"{value:.{digits}g}"
-    return text.replace("-", "−")
-
-
-def short(value: float) -> str:
-    """Two digits, with the exponent where it helps."""
-    return (f"{value:.1e}" if value and not 1e-2 < abs(value) < 1e4 else f"{value:.2g}").replace("-", "−")
-
-
-def value_text(record: Record, matrix: Matrix) -> str:
-    """A value, or what is known instead: a bound, an interval, or a dash."""
-    if record.value is not None:
-        of = f" of {min(matrix.rows, matrix.columns)}" if record.measure == "rank_exact" else ""
-        return number(record.value, 10 if record.measure == "logdet" else 6) + of
-    if record.measure == "logdet" and record.sign == 0:
-        return "−∞"
-    low, high = record.low, record.high
-    if low is not None and high is not None and not (record.measure == "rank_exact" and low <= 1):
-        return f"{number(low)} … {number(high)}"
-    if high is not None:
-        return f"≤ {number(high)}"
-    return f"≥ {number(low)}" if low is not None else "—"
-
-
-def marked(record: Record | None, matrix: Matrix) -> str:
-    """A value with the mark of its guarantee."""
-    if record is None:
-        return "  "
-    text = value_text(record, matrix).partition(" of ")[0]
-    return f"{text} {MARKS[record.guarantee]}"
-
-
-def compact(record: Record | None, matrix: Matrix) -> str:
-    """A value with its mark, five digits at most."""
-    if record is None or record.value is None or isinstance(record.value, int):
-        return marked(record, matrix)
-    return f"{number(record.value, 5)} {MARKS[record.guarantee]}"
-
-
-def sign_text(record: Record) -> str:
-    """The sign of a determinant."""
-    return "unknown" if record.sign is None else f"{record.sign:+d}".replace("-", "−").replace("+0", "0")
-
-
-def reason(record: Record, table: Table) -> str:
-    """Why the value is what it is: tolerance and gap, error, or the method."""
-    details: Any = record.details
-    if record.status != "ok":
-        return f"{record.code}: {record.because}"
-    if record.measure == "rank_numerical" and details.get("tolerance") is not None:
-        gap = f"; gap {number(details['gap'], 3)}" if details.get("gap") else ""
-        below = f" ({short(details['sigma_above'])} | {short(details['sigma_below'])})" if gap else ""
-        text = f"σ > {short(details['tolerance'])} ({details['rule']}){gap}{below}"
-        return f"{record.because}; {text}" if record.because else text
-    if record.measure == "log10_sigma_min" and record.value is not None:
-        last = next(
-            (s.values[-1] for s in table.series if s.name == "singular_values" and s.matrix == record.matrix), None
-        )
-        noise = last is not None and "inverse" in record.method
-        return f"σ_min = 10^{number(record.value)}" + (f"; LAPACK prints {short(last or 0.0)}" if noise else "")
-    if record.because and record.measure != "logdet":
-        return record.because
-    if record.value is not None and record.low is not None and record.high is not None and record.low < record.high:
-        error = number(max(record.high - record.value, record.value - record.low), 2)
-        power = f"; |det| ≈ 10^{number(record.value / math.log(10), 5)}" if record.measure == "logdet" else ""
-        return f"± {error}{power}"
-    return record.because or record.method
+        for key in (key for key in wanted if key[0] == label):
+            name, row = f"{shortened(key[1], 22)} {marks[key]}", rows.get(key)
+            if row is None:
+                lines.append(f"  {name:<24}{'not known':>13}{'':>37}{0:>4}")
+                continue
+            sd = "" if row["sd"] is None else number(row["sd"], 3)
+            mean, low, high = (f"{number(row[each]):>13}" for each in ("mean", "min", "max"))
+            lines.append(f"  {name:<24}{mean}{sd:>11}{low}{high}{row['count']:>4}")
+    more = "   sd: sample standard deviation   n: seeds with a value"
+    return [*lines, *footer(table, width, more)]

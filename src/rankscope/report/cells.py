@@ -1,0 +1,103 @@
+"""What one record looks like to people: its value, or what is known instead of it, its mark, and its reason."""
+
+import math
+from typing import Any, Final
+
+from rankscope.records import Matrix, Record, Table
+
+MARKS: Final = {"proved": "p", "enclosed": "e", "estimated": " "}
+
+
+def shortened(text: str, room: int) -> str:
+    """Text cut to `room` columns in its middle, because labels differ at their ends."""
+    kept = room - 1
+    return text if len(text) <= room else f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
+
+
+def printable(text: str) -> str:
+    """Text from a file without control characters."""
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun in the right form."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def number(value: float | int, digits: int = 6) -> str:
+    """A number with `digits` significant digits and a true minus sign."""
+    text = f"{value}" if isinstance(value, int) and abs(value) < 10**9 else f"{value:.{digits}g}"
+    return text.replace("-", "−")
+
+
+def short(value: float) -> str:
+    """Two digits, with the exponent where it helps."""
+    return (f"{value:.1e}" if value and not 1e-2 < abs(value) < 1e4 else f"{value:.2g}").replace("-", "−")
+
+
+def value_text(record: Record, matrix: Matrix) -> str:
+    """A value, or what is known instead: a bound, an interval, or a dash."""
+    if record.value is not None:
+        of = f" of {min(matrix.rows, matrix.columns)}" if record.measure == "rank_exact" else ""
+        return number(record.value, 10 if record.measure == "logdet" else 6) + of
+    if record.measure == "logdet" and record.sign == 0:
+        return "−∞"
+    low, high = record.low, record.high
+    if low is not None and high is not None and not (record.measure == "rank_exact" and low <= 1):
+        return f"{number(low)} … {number(high)}"
+    if high is not None:
+        return f"≤ {number(high)}"
+    return f"≥ {number(low)}" if low is not None else "—"
+
+
+def marked(record: Record | None, matrix: Matrix) -> str:
+    """A value with the mark of its guarantee."""
+    if record is None:
+        return "  "
+    text = value_text(record, matrix).partition(" of ")[0]
+    return f"{text} {MARKS[record.guarantee]}"
+
+
+def compact(record: Record | None, matrix: Matrix) -> str:
+    """A value with its mark, five digits at most."""
+    if record is None or record.value is None or isinstance(record.value, int):
+        return marked(record, matrix)
+    return f"{number(record.value, 5)} {MARKS[record.guarantee]}"
+
+
+def sign_text(record: Record) -> str:
+    """The sign of a determinant."""
+    return "unknown" if record.sign is None else f"{record.sign:+d}".replace("-", "−").replace("+0", "0")
+
+
+def bounded(record: Record) -> bool:
+    """Whether a value stands strictly inside its bounds."""
+    return record.low is not None and record.high is not None and record.low < record.high
+
+
+def reason(record: Record, table: Table) -> str:
+    """Why the value is what it is: tolerance and gap, error, or the method."""
+    details: Any = record.details
+    if record.status != "ok":
+        return f"{record.code}: {record.because}"
+    if record.measure == "rank_numerical" and details.get("tolerance") is not None:
+        gap = f"; gap {number(details['gap'], 3)}" if details.get("gap") else ""
+        below = f" ({short(details['sigma_above'])} | {short(details['sigma_below'])})" if gap else ""
+        text = f"σ > {short(details['tolerance'])} ({details['rule']}){gap}{below}"
+        return f"{record.because}; {text}" if record.because else text
+    if record.measure == "log10_sigma_min" and record.value is not None:
+        last = next(
+            (s.values[-1] for s in table.series if s.name == "singular_values" and s.matrix == record.matrix), None
+        )
+        noise = last is not None and "inverse" in record.method
+        error = (
+            f"; ± {number(max(record.high - record.value, record.value - record.low), 2)}" if bounded(record) else ""
+        )
+        return f"σ_min = 10^{number(record.value)}{error}" + (f"; LAPACK prints {short(last or 0.0)}" if noise else "")
+    if record.because and record.measure != "logdet":
+        return record.because
+    if record.value is not None and record.low is not None and record.high is not None and record.low < record.high:
+        error = number(max(record.high - record.value, record.value - record.low), 2)
+        power = f"; |det| ≈ 10^{number(record.value / math.log(10), 5)}" if record.measure == "logdet" else ""
+        return f"± {error}{power}"
+    return record.because or record.method
