@@ -85,7 +85,8 @@ def rounded(matrix: Float64, to: Storage) -> Float64:
 
 def from_bfloat16(bits: NDArray[np.uint16]) -> Float64:
     """The numbers whose bfloat16 patterns are `bits`: the upper half of a float32, so the conversion is exact."""
-    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # signalling NaNs become quiet ones, and are refused later
+        return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def given(array: Any, what: str = "the matrix") -> Given:
         array = np.asarray(array)
     except ValueError as reason:
         raise error("RS101", f"{what} is ragged ({reason})", "give rows of equal length") from reason
-    kind, name = array.dtype.kind, array.dtype.newbyteorder("=").name
+    kind, name = array.dtype.kind, array.dtype.newbyteorder("=").name.replace("complex64", "float32")
     if name == "bfloat16":
         return Given(from_bfloat16(array.view(np.uint16)), STORAGES["bfloat16"])
     if kind == "b":
@@ -122,7 +123,7 @@ def given(array: Any, what: str = "the matrix") -> Given:
     if kind in "iu" and array.size and max(abs(int(array.min())), abs(int(array.max()))) > 2**53:
         raise error("RS104", f"{what} holds integers beyond 2^53", "scale them so that float64 holds them exactly")
     wide = np.complex128 if kind == "c" else np.float64
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         values = np.array(array, dtype=wide, order="C")
     if (
         kind in "fc"

@@ -80,7 +80,7 @@ def structure_of(
     sign: Fact[int | None] = Fact(None, f"no theorem gives the sign for {mask.label} {kernel} attention")
     bounds = [(min(shape), f"a matrix of {shape[0]} × {shape[1]}"), *bounds]
     if zero_rows:
-        bounds.append((shape[0] - zero_rows, "rows that are not zero"))
+        bounds.append((shape[0] - zero_rows, "the number of rows that are not zero"))
         row_sum = Fact(None, f"{zero_rows} rows see nothing and are zero")
         sign = Fact(0, f"{zero_rows} rows are zero")
     structure = Structure(shape, blocks, side, least(bounds), row_sum, sign)
@@ -100,7 +100,10 @@ def structure_of(
 
 def distinct_tokens(tokens: Pair, left: str, right: str) -> list[tuple[int, str]]:
     """Upper bounds of the rank of a matrix whose rows and columns depend on one token each."""
-    return [(distinct(tokens.left), f"distinct {left}"), (distinct(tokens.right), f"distinct {right}")]
+    return [
+        (distinct(tokens.left), f"the number of distinct {left}"),
+        (distinct(tokens.right), f"the number of distinct {right}"),
+    ]
 
 
 def finished(origin: Origin, policy: EmptyRows, empty: NDArray[np.bool_]) -> Origin:
@@ -108,7 +111,7 @@ def finished(origin: Origin, policy: EmptyRows, empty: NDArray[np.bool_]) -> Ori
     if not empty.any():
         return origin
     done = {"zero": "kept as zero rows", "drop": "dropped", "uniform": "made uniform"}[policy]
-    return replace(origin, notes=(*origin.notes, f"{int(np.count_nonzero(empty))} rows that see nothing are {done}"))
+    return replace(origin, notes=(*origin.notes, f"rows that see nothing: {int(np.count_nonzero(empty))}, {done}"))
 
 
 def stored_away(weights: Array, storage: Storage) -> float:

@@ -166,8 +166,8 @@ def of_array(matrix: Array) -> Structure:
     rows, columns = matrix.shape
     bounds = [
         (min(rows, columns), f"a matrix of {rows} × {columns}"),
-        (int(np.count_nonzero(pattern.any(axis=1))), "non-zero rows"),
-        (int(np.count_nonzero(pattern.any(axis=0))), "non-zero columns"),
+        (int(np.count_nonzero(pattern.any(axis=1))), "the number of non-zero rows"),
+        (int(np.count_nonzero(pattern.any(axis=0))), "the number of non-zero columns"),
     ]
     structure = Structure((rows, columns), blocks, side, Fact(*min(bounds)), no_row_sum, Fact(None, "no theorem"))
     if structure.triangular:
@@ -179,8 +179,8 @@ def of_array(matrix: Array) -> Structure:
         bounds.insert(0, (rows - (zeros > 0), because))
         sign = int(np.prod(np.sign(diagonal))) if np.isrealobj(matrix) else 0 if zeros else None
         return Structure((rows, columns), blocks, side, least(bounds), no_row_sum, Fact(sign, because))
-    bounds.append((distinct(matrix), "distinct rows"))
-    bounds.append((distinct(matrix.T), "distinct columns"))
+    bounds.append((distinct(matrix), "the number of distinct rows"))
+    bounds.append((distinct(matrix.T), "the number of distinct columns"))
     return Structure((rows, columns), blocks, side, least(bounds), no_row_sum, Fact(None, "no theorem"))
 
 

@@ -70,9 +70,11 @@ def sign_text(record: Record) -> str:
     return "unknown" if record.sign is None else f"{record.sign:+d}".replace("-", "−").replace("+0", "0")
 
 
-def bounded(record: Record) -> bool:
-    """Whether a value stands strictly inside its bounds."""
-    return record.low is not None and record.high is not None and record.low < record.high
+def error_text(record: Record) -> str:
+    """How far the value can be from the truth, where bounds say so."""
+    if record.value is None or record.low is None or record.high is None or not record.low < record.high:
+        return ""
+    return f"± {number(max(record.high - record.value, record.value - record.low), 2)}"
 
 
 def reason(record: Record, table: Table) -> str:
@@ -90,14 +92,11 @@ def reason(record: Record, table: Table) -> str:
             (s.values[-1] for s in table.series if s.name == "singular_values" and s.matrix == record.matrix), None
         )
         noise = last is not None and "inverse" in record.method
-        error = (
-            f"; ± {number(max(record.high - record.value, record.value - record.low), 2)}" if bounded(record) else ""
-        )
-        return f"σ_min = 10^{number(record.value)}{error}" + (f"; LAPACK prints {short(last or 0.0)}" if noise else "")
+        parts = [f"σ_min = 10^{number(record.value)}", error_text(record)]
+        return "; ".join(part for part in [*parts, f"LAPACK prints {short(last or 0.0)}" if noise else ""] if part)
     if record.because and record.measure != "logdet":
         return record.because
-    if record.value is not None and record.low is not None and record.high is not None and record.low < record.high:
-        error = number(max(record.high - record.value, record.value - record.low), 2)
-        power = f"; |det| ≈ 10^{number(record.value / math.log(10), 5)}" if record.measure == "logdet" else ""
-        return f"± {error}{power}"
+    if error_text(record):
+        power = f"; |det| ≈ 10^{number(float(record) / math.log(10), 5)}" if record.measure == "logdet" else ""
+        return error_text(record) + power
     return record.because or record.method
