@@ -107,6 +107,8 @@ def given(array: Any, what: str = "the matrix") -> Given:
         return array
     if type(array).__module__.partition(".")[0] == "torch":
         return from_torch(array, what)
+    if type(array).__name__ == "MaskedArray":
+        raise error("RS106", f"{what} is a masked array", "fill its gaps with .filled(value), or leave rows out")
     try:
         array = np.asarray(array)
     except ValueError as reason:
@@ -184,7 +186,8 @@ def power_of_two(matrix: Array) -> int:
 
     Dividing by 2^e is exact and keeps every intermediate result of a factorisation in range.
     """
-    largest = float(np.abs(matrix).max(initial=0.0))
+    parts = (matrix.real, matrix.imag) if np.iscomplexobj(matrix) else (matrix,)
+    largest = max(float(np.abs(part).max(initial=0.0)) for part in parts)
     return math.frexp(largest)[1] - 1 if 0.0 < largest < math.inf else 0
 
 

@@ -159,16 +159,12 @@ class Table:
     def summary(self) -> list[dict[str, Any]]:
         """Mean, standard deviation, count, least and greatest of each measure over its seeds."""
         groups: dict[tuple[Any, ...], list[Record]] = {}
-        matrices = {matrix.id: matrix for matrix in self.matrices}
+        made = {matrix.id: tuple(getattr(matrix, name) for name in KIND) for matrix in self.matrices}
         for record in self.records:
-            place = (matrices[record.matrix].label, record.layer, record.head, record.over)
-            groups.setdefault((*place, record.measure, record.subject), []).append(record)
-        return [
-            row
-            for key, records in groups.items()
-            if len({r.seed for r in records}) > 1
-            for row in over_seeds(key, records)
-        ]
+            key = (*made[record.matrix], record.layer, record.head, record.over, record.measure, record.subject)
+            groups.setdefault(key, []).append(record)
+        several = {key: found for key, found in groups.items() if len({record.seed for record in found}) > 1}
+        return [row for key, found in several.items() for row in over_seeds(key, found)]
 
     def document(self) -> dict[str, Any]:
         """The result as plain data, in the order of the JSON schema that the package ships."""
@@ -193,6 +189,10 @@ def shallow(row: Matrix | Record | Series) -> dict[str, Any]:
     return {each.name: getattr(row, each.name) for each in fields(row)}
 
 
+KIND: Final = ("label", "rows", "columns", "d", "mask", "kernel", "position", "plan", "scale", "dtype", "source", "key")
+"""What matrices must share for their seeds to be summed up."""
+
+
 def over_seeds(key: tuple[Any, ...], records: list[Record]) -> Iterable[dict[str, Any]]:
     """The summary row of the records that share `key`, if any of their values is known."""
     values = [float(record.value) for record in records if record.value is not None]
@@ -201,7 +201,7 @@ def over_seeds(key: tuple[Any, ...], records: list[Record]) -> Iterable[dict[str
     mean = math.fsum(values) / len(values)
     variance = math.fsum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1)
     yield {
-        **dict(zip(("label", "layer", "head", "over", "measure", "subject"), key, strict=True)),
+        **dict(zip((*KIND, "layer", "head", "over", "measure", "subject"), key, strict=True)),
         "mean": mean,
         "sd": math.sqrt(variance) if len(values) > 1 else None,
         "count": len(values),

@@ -64,6 +64,10 @@ class Registry(Generic[F]):
             raise error("RS005", f"the {self.kind} {name!r} is registered twice", "choose another name")
         if not (inspect.getdoc(function) or "").strip():
             raise error("RS005", f"the {self.kind} {name!r} has no docstring", "say in one line what it is")
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.annotation is parameter.empty:
+                given = f"the parameter {parameter.name!r} of the {self.kind} {name!r} has no type"
+                raise error("RS005", given, "annotate it, as in `width: int`")
         self.entries[name] = Entry(name, function)
 
     def __iter__(self) -> Iterator[Entry[F]]:

@@ -17,8 +17,8 @@ from rankscope.analyzer.spectrum import Spectrum
 from rankscope.analyzer.spectrum import spectrum as spectrum_of
 from rankscope.arrays import DENSE_COPIES, Float64, available_memory, blas_threads
 from rankscope.attention.build import bare, single, slices
-from rankscope.attention.operators import Dense, Factored, Mean, Product
-from rankscope.errors import InputError, error
+from rankscope.attention.operators import Dense, Factored, Mean, Operator, Origin, Product
+from rankscope.errors import InputError, RankscopeError, UsageError
 from rankscope.generators.stack import Job, Synthetic, Work
 from rankscope.records import Record, Table
 
@@ -46,8 +46,20 @@ def in_memory(matrices: Any) -> list[Job]:
     if isinstance(matrices, Dense | Factored | Product | Mean):
         return [Job(matrices.origin, matrices.shape, lambda: matrices)]
     if isinstance(matrices, list | tuple) and any(hasattr(each, "shape") for each in matrices):
-        return [job for each in matrices for job in in_memory(each)]
+        return [job for number, each in enumerate(matrices) for job in one_of(number, each)]
     return [Job(each[2], each[0].shape, partial(bare, *each)) for each in slices(matrices)]
+
+
+def one_of(number: int, matrix: Any) -> list[Job]:
+    """The jobs of one matrix of a list; one that cannot be converted is refused when its turn comes."""
+    try:
+        return in_memory(matrix)
+    except InputError as reason:
+
+        def refuse(reason: InputError = reason) -> Operator:
+            raise reason
+
+        return [Job(Origin(label=f"matrix {number}"), (0, 0), refuse)]
 
 
 class Source(Protocol):
@@ -156,8 +168,6 @@ def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Re
     started = time.perf_counter()
     if study.numerics.rule is not None:
         RULES[study.numerics.rule]
-    if study.numerics.rtol is not None and not 0 <= study.numerics.rtol < 1:
-        raise error("RS002", f"rtol = {study.numerics.rtol}", "give a relative tolerance of at least 0 and below 1")
     measures = chosen(study.measures)
     works = [source.work() for source in study.sources]
     jobs = [job for work in works for job in work.jobs]
@@ -183,8 +193,8 @@ def in_order(
         identity, job = numbered
         try:
             return analyse(job.make(), identity, measures, numerics)
-        except InputError as reason:
-            if alone:
+        except RankscopeError as reason:
+            if alone or isinstance(reason, UsageError):
                 raise
             return refused(job.origin, job.shape, reason, identity, measures)
 
@@ -233,14 +243,15 @@ def analyze(
     return run(study, workers=workers)
 
 
-def compare(masks: Iterable[str], *, measures: Iterable[str] = (), **options: Any) -> Result:
+def compare(masks: str | Iterable[str], *, measures: Iterable[str] = (), **options: Any) -> Result:
     """The same queries and keys under several masks, side by side; `options` as in `Synthetic`.
 
     >>> result = compare(["bidirectional", "causal"], n=16, d=4)
     >>> [record.matrix for record in result["effective_rank"]]
     [0, 1]
     """
-    sources = tuple(Synthetic(mask=mask, **options) for mask in masks)
+    listed = [masks] if isinstance(masks, str) else masks
+    sources = tuple(Synthetic(mask=mask, **options) for mask in listed)
     return run(Study(sources, tuple(measures)))
 
 

@@ -5,6 +5,7 @@ before stays until that moment. A device, a pipe or a folder is refused: renamin
 """
 
 import os
+import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -23,9 +24,9 @@ def atomic_write(path: Path, content: bytes) -> None:
         raise refused(given, reason) from reason
     if not stat.S_ISREG(mode):
         raise error("RS502", f"{str(given)!r} is not a regular file", "give the name of a file")
-    temporary = path.with_name(f".{path.name[:100]}.tmp-{os.getpid()}")
+    temporary = path.with_name(f".{path.name[:40]}.tmp-{secrets.token_hex(8)}")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -64,7 +64,8 @@ def logdet(operator: Operator, spectrum: Callable[[], Spectrum]) -> LogDet:
         return combined([logdet(part, lambda part=part: resolve(part)) for part in operator.parts], "the factors")  # type: ignore[misc]
     own = diagonal(operator)
     if structure.triangular and own is not None:
-        found = of_diagonal(own, np.ones(size, dtype=bool), structure.det_sign.because)
+        because = structure.det_sign.because if structure.det_sign.value else structure.side.because
+        found = of_diagonal(own, np.ones(size, dtype=bool), because)
         return found if np.isrealobj(operator.matrix) else with_phase(found, np.diagonal(operator.matrix))
     return of_blocks(operator, structure, own, spectrum)
 

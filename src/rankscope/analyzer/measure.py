@@ -4,6 +4,7 @@ Needs are computed once per matrix and shared: twenty measures of singular value
 """
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +21,7 @@ from rankscope.attention.build import single
 from rankscope.attention.diagonal import diagonal
 from rankscope.attention.operators import Dense, Operator, stored, stored_differs
 from rankscope.attention.structure import Structure
+from rankscope.errors import RankscopeError, error
 from rankscope.records import Reading, Record
 from rankscope.registry import Registry
 
@@ -34,6 +36,12 @@ class Numerics:
 
     rule: str | None = None
     rtol: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.rtol is not None and not 0 <= self.rtol < 1:
+            raise error("RS002", f"rtol = {self.rtol}", "give a relative tolerance of at least 0 and below 1")
+        if self.rule is not None and self.rtol is not None:
+            raise error("RS003", f"the rule {self.rule!r} and rtol = {self.rtol}", "give one of them")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +84,7 @@ class Scores:
     """
 
     values: Float64 | None
-    error: float
+    error: Float64
     shape: tuple[int, int]
     d: int
     largest: float | None
@@ -120,7 +128,7 @@ class Needs:
         if not isinstance(operator, Dense) or operator.scores is None:
             feature = operator.subject == "factors"
             because = "the kernel acts on features, not on scores" if feature else "the queries and keys are not given"
-            return Scores(None, 0.0, operator.shape, 0, None, because)
+            return Scores(None, np.zeros(0), operator.shape, 0, None, because)
         pair = operator.scores
         values, error = factor_spectrum(pair.left, pair.right)
         return Scores(values, error, operator.shape, pair.left.shape[1], operator.max_logit)
@@ -170,6 +178,11 @@ class Measure:
     def __post_init__(self) -> None:
         named = {"__doc__": self.function.__doc__, "__name__": self.function.__name__, "__wrapped__": self.function}
         self.__dict__.update(named, __module__=self.function.__module__)
+        for name, kind in self.kinds.items():
+            if kind not in NEEDS:
+                known = ", ".join(need.__name__ for need in NEEDS)
+                given = f"the parameter {name!r} of the measure {self.name!r} is not annotated with a need"
+                raise error("RS005", given, f"annotate it with one of {known}")
 
     @cached_property
     def kinds(self) -> dict[str, type]:
@@ -215,9 +228,17 @@ class Measure:
 
     def read(self, needs: Needs) -> Reading:
         """The reading of this measure, from needs that are already shared."""
-        found = self.function(**{name: needs.of(kind) for name, kind in self.kinds.items()})
+        try:
+            found = self.function(**{name: needs.of(kind) for name, kind in self.kinds.items()})
+        except RankscopeError:
+            raise
+        except Exception as reason:  # a user's own measure can fail in any way, and must not hide the others
+            given = f"the measure {self.name!r} failed: {type(reason).__name__}: {reason}"
+            raise error("RS402", given, "mend it; --debug shows where it failed") from reason
         if isinstance(found, Reading):
             return found
+        if not math.isfinite(found):
+            return unknown(f"the measure gave {found}")
         kinds = set(self.kinds.values())
         method = f"from {needs.spectrum.method}" if Spectrum in kinds else "computed in float64"
         return Reading(float(found), "estimated", method)

@@ -191,7 +191,7 @@ def rank_scores(scores: Scores) -> Reading:
         return unknown(scores.because)
     high = min(*scores.shape, scores.d)
     tolerance = max(scores.shape) * EPS * float(scores.values.max(initial=0.0))
-    found = count_above(scores.values, np.full(len(scores.values), scores.error), tolerance, high)
+    found = count_above(scores.values, scores.error, tolerance, high)
     method = f"of q kᵀ, by QR of both; at most {high}"
     return replace(found, guarantee="estimated", method=method, subject="factors")
 

@@ -108,8 +108,8 @@ def of_triangle(
     entry = float((own.log + own.error).min())
     high = entry if ceiling is None else min(entry, ceiling)
     method = "|det|·((n−1)/‖A‖_F²)^((n−1)/2) ≤ σ_min ≤ min|a_ii|"
-    because = "the entries span more than float64 holds, so only bounds are known"
-    return within(low, None, high, "estimated", method, because)
+    because = "the entries span more than float64 holds" if np.isrealobj(lower) else "the entries are complex"
+    return within(low, None, high, "estimated", method, f"{because}, so that only bounds are known")
 
 
 def inverse_norms(lower: Float64, entries: float, tiny: float) -> tuple[float, float, float] | None:

@@ -8,7 +8,8 @@ from rankscope.analyzer.determinant import LogDet
 from rankscope.analyzer.measure import Bounds, Rows, measure, unknown
 from rankscope.analyzer.smallest import Smallest
 from rankscope.analyzer.spectrum import Spectrum
-from rankscope.arrays import power_of_two, scaled
+from rankscope.arrays import Array, power_of_two, scaled
+from rankscope.errors import error
 from rankscope.records import Reading
 
 
@@ -32,10 +33,12 @@ def sigma_max(spectrum: Spectrum) -> Reading:
     if not len(spectrum.values):
         return unknown("empty")
     value, error = float(spectrum.values[0]), float(spectrum.error[0])
-    if spectrum.exponent:
-        size = f"{value:.6g} · 2^{spectrum.exponent}"
-        return unknown(f"float64 cannot hold it: {size}", details={"mantissa": value, "exponent": spectrum.exponent})
-    return Reading(value, spectrum.guarantee, spectrum.method, low=max(value - error, 0.0), high=value + error)
+    size = spectrum.absolute(value)
+    if size is None:
+        given = {"mantissa": value, "exponent": spectrum.exponent}
+        return unknown(f"float64 cannot hold it: {value:.6g} · 2^{spectrum.exponent}", details=given)
+    low, high = spectrum.absolute(max(value - error, 0.0)), spectrum.absolute(value + error)
+    return Reading(size, spectrum.guarantee, spectrum.method, low=low, high=high)
 
 
 @measure(group="spectrum")
@@ -68,17 +71,12 @@ def sv_ratio_1_2(spectrum: Spectrum) -> Reading:
     """σ₁ / σ₂: how far the first singular value stands out."""
     if len(spectrum.values) < 2:
         return unknown("fewer than two singular values")
-    first, second, error = (float(x) for x in (*spectrum.values[:2], spectrum.error[1]))
-    if second <= error:
-        low = first / (second + error) if second + error > 0 else None
+    (first, second), (near, far) = spectrum.values[:2].tolist(), spectrum.error[:2].tolist()
+    if second <= far:
+        low = (first - near) / (second + far) if second + far > 0 else None
         return unknown("the second singular value is below its error bound", low=low)
-    return Reading(
-        first / second,
-        spectrum.guarantee,
-        "σ₁ / σ₂",
-        low=(first - error) / (second + error),
-        high=(first + error) / (second - error),
-    )
+    low, high = (first - near) / (second + far), (first + near) / (second - far)
+    return Reading(first / second, spectrum.guarantee, "σ₁ / σ₂", low=low, high=high)
 
 
 @measure(group="spectrum", default=False)
@@ -95,7 +93,7 @@ def eigenvalues(rows: Rows, bounds: Bounds) -> Reading:
     exact = structure.triangular and structure.side.value != "none"
     exponent = power_of_two(matrix)
     held = scaled(matrix, -exponent)
-    found = np.diagonal(held) if exact else np.linalg.eigvals(held)
+    found = np.diagonal(held) if exact else eigenvalues_of(held)
     if len(found) and math.log2(max(float(np.abs(found).max()), 1.0)) + exponent >= 1023:
         return unknown("an eigenvalue overflows float64")
     found = scaled(found, exponent)
@@ -104,3 +102,11 @@ def eigenvalues(rows: Rows, bounds: Bounds) -> Reading:
     listed = {"eigenvalues_real": found.real.tolist(), "eigenvalues_imaginary": found.imag.tolist()}
     method = "the diagonal of a triangular matrix" if exact else "LAPACK geev; no error bound"
     return Reading(gap, "estimated", f"|λ₁| − |λ₂|, {method}", series=listed)
+
+
+def eigenvalues_of(matrix: Array) -> Array:
+    """LAPACK's eigenvalues of a finite matrix."""
+    try:
+        return np.asarray(np.linalg.eigvals(matrix))
+    except np.linalg.LinAlgError as reason:
+        raise error("RS401", f"LAPACK's eigenvalues of a {matrix.shape} matrix: {reason}", "leave them out") from reason

@@ -93,13 +93,14 @@ def attention(
     rows, columns = len(queries.values), len(keys.values)
     check_flush_to_zero()
     check_dense(rows, columns)
-    check_finite(queries.values, "the queries")
-    check_finite(keys.values, "the keys")
+    place = "" if base.head is None else f" of head {base.head}"
+    check_finite(queries.values, f"the queries{place}")
+    check_finite(keys.values, f"the keys{place}")
     chosen_mask = mask_of(mask, rows, columns)
     chosen = KERNELS.build(kernel) if isinstance(kernel, str) else kernel
     positions = np.arange(columns - rows, columns)[:, None]
     seen = np.broadcast_to(chosen_mask.allows(positions, np.arange(columns)[None, :]), (rows, columns))
-    digest = hashlib.sha256(queries.values.tobytes() + keys.values.tobytes()).hexdigest()
+    digest = digest_of(queries.values, keys.values)
     described = replace(
         base,
         d=queries.values.shape[1],
@@ -168,9 +169,18 @@ def bare(values: Array, storage: Storage, origin: Origin) -> Operator:
     check_flush_to_zero()
     check_dense(*values.shape)
     check_finite(values, origin.label)
-    digest = origin.digest or hashlib.sha256((values + 0.0).tobytes()).hexdigest()
+    digest = origin.digest or digest_of(values)
     dtype = storage.name if np.isrealobj(values) else "complex128"
     return from_array(values, storage, replace(origin, dtype=dtype, digest=digest))
+
+
+def digest_of(*arrays: Array) -> str:
+    """The SHA-256 of the shapes and the numbers of arrays, in which −0 is 0."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(repr(array.shape).encode())
+        found.update((array + 0.0).tobytes())
+    return found.hexdigest()
 
 
 def single(matrix_like: Any) -> Operator:

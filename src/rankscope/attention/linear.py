@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from rankscope.arrays import EPS, FLOAT64, UNIT, check_finite, rounded
+from rankscope.arrays import EPS, FLOAT64, UNIT, Float64, check_finite, power_of_two, rounded, scaled
 from rankscope.attention.kernels import FeatureKernel
 from rankscope.attention.operators import Dense, Diagonal, Factored, Operator, Pair, norm
 from rankscope.attention.request import (
@@ -26,61 +26,39 @@ from rankscope.errors import error
 
 def from_features(request: Request, kernel: FeatureKernel) -> Operator:
     """Linear attention: φ(q)·φ(k), divided by its sum over the keys that a query sees."""
-    pair, seen, storage = request.tokens, request.seen, request.storage
-    root = math.sqrt(request.scale)
-    left, right = (np.asarray(kernel.features(root * tokens), dtype=np.float64) for tokens in (pair.left, pair.right))
-    check_finite(left, f"the features of {kernel.label}")
-    check_finite(right, f"the features of {kernel.label}")
-    products = np.where(seen, left @ right.T, 0.0)
-    signed = bool((left < 0).any() or (right < 0).any())
-    magnitudes = np.where(seen, np.abs(left) @ np.abs(right).T, 0.0) if signed else products
+    seen, storage = request.seen, request.storage
+    features = scaled_features(request, kernel)
+    signed = bool((features.left < 0).any() or (features.right < 0).any())
+    products = np.where(seen, features.left @ features.right.T, 0.0)
+    magnitudes = np.where(seen, np.abs(features.left) @ np.abs(features.right).T, 0.0) if signed else products
     total, magnitude = products.sum(axis=1), magnitudes.sum(axis=1)
-    columns = seen.shape[1]
-    lost = (np.abs(total) <= columns * EPS * magnitude) & (magnitude > 0)
-    if lost.any():
-        raise error(
-            "RS122",
-            f"{named_rows(lost)} of {kernel.label} attention: the sum of its weights is lost to cancellation "
-            f"(below n·eps times the sum of their magnitudes)",
-            "choose a feature map with positive values, such as linear:elu+1",
-        )
     empty = np.asarray(magnitude == 0)
+    refuse_lost_rows(request, features, total, magnitude)
     policy = policy_for(request, empty, f"{kernel.label} gives every key it sees weight zero")
-    terms = left.shape[1]
-    if policy == "uniform":
-        products[empty] = 1.0
+    columns, terms = seen.shape[1], features.left.shape[1]
+    if policy == "uniform" and empty.any():
+        products, magnitudes = (np.where(empty[:, None], 1.0, each) for each in (products, magnitudes))
         seen = seen | empty[:, None]
-    if policy == "drop":
+        total, magnitude = (np.where(empty, float(columns), each) for each in (total, magnitude))
+    if policy == "drop" and empty.any():
         kept = ~empty
         products, magnitudes, total, magnitude, seen = (x[kept] for x in (products, magnitudes, total, magnitude, seen))
-        left = left[kept]
-    total = np.where(magnitude > 0, total, columns if policy == "uniform" else 1.0)
+        features = Pair(features.left[kept], features.right)
+    total = np.where(magnitude > 0, total, 1.0)
     weights = products / total[:, None]
-    own, count = np.diagonal(weights), min(weights.shape)
-    lost_by_dot = (terms + 2) * UNIT * np.diagonal(magnitudes) / np.abs(total[:count])
-    lost_by_sum = np.abs(own) * UNIT * ((terms + 2 + summation(columns)) * (magnitude / np.abs(total))[:count] + 2)
-    entry_error = lost_by_dot + lost_by_sum
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log = np.log(np.abs(own))
-        relative = entry_error / np.abs(own)
-        error_of_log = np.where(relative < 0.5, 2 * relative, math.inf) + 2 * UNIT * np.abs(log)
-    exact_zero = np.diagonal(magnitudes) == 0
-    diagonal = Diagonal(
-        log,
-        np.where(exact_zero, 0, np.sign(own)).astype(np.int64),
-        np.where(exact_zero, 0.0, error_of_log),
-        "log of φ(q_i)·φ(k_i) divided by the sum of its row",
-    )
+    loss = summation(columns) + terms + 2
+    spread = (magnitude / np.abs(total))[:, None]
+    cost = np.abs(weights) * (loss * spread + 2) + (terms + 2) * magnitudes / np.abs(total)[:, None]
+    diagonal = diagonal_of(weights, magnitudes, cost, features)
     full = request.full
     support = np.count_nonzero(seen, axis=1) if not full else np.full(len(seen), columns)
-    features = Pair(left, right)
     bounds = [*distinct_tokens(features, "query features", "key features"), (terms, "the number of features")]
-    structure = structure_of(request, seen, diagonal, empty, policy, bounds if full and policy != "uniform" else [])
+    whole = full and not (empty.any() and policy == "uniform")
+    structure = structure_of(request, seen, diagonal, empty, policy, bounds if whole else [])
     origin = finished(request.origin, policy, empty)
-    if full and storage is FLOAT64 and policy != "uniform":
-        return Factored(Pair(left / total[:, None], right), structure, "factors", support, origin)
-    cost = np.abs(weights) * (summation(columns) + terms + 4) * (magnitude / np.abs(total))[:, None]
-    cost += (terms + 2) * magnitudes / np.abs(total)[:, None]
+    if whole and storage is FLOAT64:
+        held = Pair(features.left / total[:, None], features.right)
+        return Factored(held, structure, "factors", support, origin)
     return Dense(
         rounded(weights, storage),
         structure,
@@ -91,4 +69,61 @@ def from_features(request: Request, kernel: FeatureKernel) -> Operator:
         UNIT * norm(cost) + stored_away(weights, storage),
         math.inf if signed or storage is not FLOAT64 else UNIT * (2 * terms + summation(columns) + 8),
         origin=origin,
+    )
+
+
+def scaled_features(request: Request, kernel: FeatureKernel) -> Pair:
+    """φ(√scale·q) and φ(√scale·k), divided by powers of two: each query's by its own, the keys' by one for all.
+
+    Rows are normalised later, so that the matrix stays exactly the same, and products neither overflow nor vanish.
+    """
+    root = math.sqrt(request.scale)
+    with np.errstate(over="ignore", invalid="ignore"):
+        left, right = (
+            np.asarray(kernel.features(root * tokens), dtype=np.float64)
+            for tokens in (request.tokens.left, request.tokens.right)
+        )
+    check_finite(left, f"the features {kernel.label} of the queries")
+    check_finite(right, f"the features {kernel.label} of the keys")
+    exponents = np.frexp(np.abs(left).max(axis=1, initial=0.0))[1]
+    return Pair(np.ldexp(left, -exponents[:, None]), scaled(right, -power_of_two(right)))
+
+
+def refuse_lost_rows(request: Request, features: Pair, total: Float64, magnitude: Float64) -> None:
+    """Refuse rows whose sum is lost: to cancellation, or to underflow of terms that are not zero (RS122)."""
+    lost = (np.abs(total) <= len(features.right) * EPS * magnitude) & (magnitude > 0)
+    if lost.any():
+        raise error(
+            "RS122",
+            f"{named_rows(lost)} of {request.origin.kernel} attention: the sum of its weights is lost to cancellation "
+            "(below n·eps times the sum of their magnitudes)",
+            "choose a feature map with positive values, such as linear:elu+1",
+        )
+    vanished = np.flatnonzero(magnitude == 0)
+    alive = ((features.left[vanished] != 0).astype(float) @ (features.right != 0).T.astype(float)) > 0
+    underflown = np.zeros(len(total), dtype=bool)
+    underflown[vanished] = (alive & request.seen[vanished]).any(axis=1)
+    if underflown.any():
+        raise error(
+            "RS122",
+            f"{named_rows(underflown)} of {request.origin.kernel} attention: all its weights underflow",
+            "take a smaller --scale",
+        )
+
+
+def diagonal_of(weights: Float64, magnitudes: Float64, cost: Float64, features: Pair) -> Diagonal:
+    """The diagonal of the exact product with its error; an entry is zero only if each of its terms is."""
+    own = np.diagonal(weights)
+    vanished = np.diagonal(magnitudes) == 0
+    alike = (features.left[: len(own)] != 0) & (features.right[: len(own)] != 0)
+    zero = vanished & ~alike.any(axis=1) if len(features.left) == len(features.right) else vanished
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log = np.log(np.abs(own))
+        relative = UNIT * np.diagonal(cost) / np.abs(own)
+        error_of_log = np.where(relative < 0.5, 2 * relative, math.inf) + 2 * UNIT * np.abs(log)
+    return Diagonal(
+        log,
+        np.where(zero, 0, np.where(vanished, 1, np.sign(own))).astype(np.int64),
+        np.where(zero, 0.0, np.where(vanished, math.inf, error_of_log)),
+        "log of φ(q_i)·φ(k_i) divided by the sum of its row",
     )

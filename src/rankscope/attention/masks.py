@@ -42,8 +42,8 @@ class Mask:
         return Mask(f"({self.label} | {other.label})", lambda q, k: self.allows(q, k) | other.allows(q, k), kept)
 
     def __invert__(self) -> "Mask":
-        label = f"~{self.label}" if re.fullmatch(r"[\w:.-]+|\(.*\)", self.label) else f"~({self.label})"
-        return Mask(label, lambda q, k: True ^ self.allows(q, k))
+        alone = re.fullmatch(r"[^&|() ]+|\([^()]*\)", self.label)
+        return Mask(f"~{self.label}" if alone else f"~({self.label})", lambda q, k: True ^ self.allows(q, k))
 
 
 MASKS: Final = Registry[Callable[..., Mask]]("mask")

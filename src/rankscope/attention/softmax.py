@@ -47,7 +47,8 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
     top = masked.max(axis=1, initial=-math.inf)
     alive = np.isfinite(top)
     top[~alive] = 0.0
-    weights = np.exp(masked - top[:, None])
+    with np.errstate(over="ignore"):  # a difference beyond float64 is a weight of zero
+        weights = np.exp(masked - top[:, None])
     depth = -math.log(float(weights.min(initial=1.0, where=weights > 0)))
     total = weights.sum(axis=1)
     weights /= np.where(alive, total, 1.0)[:, None]

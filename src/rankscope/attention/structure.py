@@ -223,17 +223,11 @@ def of_mean(parts: Sequence[Structure]) -> Structure:
     """
     shape = parts[0].shape
     blocks, side = common(parts, "mean")
-    agree = side.value != "none" and square(shape)
-    positive = agree and all(part.det_sign.value == 1 for part in parts)
     sums = {part.row_sum.value for part in parts}
     row_sum: Fact[float | None] = (
         Fact(1.0, "a mean of matrices whose rows sum to one") if sums == {1.0} else Fact(None, "a part's rows do not")
     )
-    sign: Fact[int | None] = (
-        Fact(1, "triangular, and its diagonal is a mean of positive diagonals")
-        if positive
-        else Fact(None, "the determinant of a mean follows from no law of its parts")
-    )
+    sign: Fact[int | None] = Fact(None, "the determinant of a mean follows from no law of its parts")
     return Structure(
         shape,
         blocks,

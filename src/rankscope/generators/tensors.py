@@ -21,8 +21,9 @@ from rankscope.attention.build import attention, bare, single
 from rankscope.attention.operators import Operator, Origin
 from rankscope.attention.request import EmptyRows
 from rankscope.errors import error
-from rankscope.generators.files import Archive, Stored, displayed, open_archive
+from rankscope.generators.files import open_archive
 from rankscope.generators.stack import Job, Work
+from rankscope.generators.stored import Archive, Stored, displayed
 
 From = Literal["stored", "scores"]
 
@@ -54,7 +55,7 @@ class File:
         named = [each for each in archive.arrays if self.key is None or fnmatch.fnmatchcase(each.name, self.key)]
         if self.key is not None and not named:
             known = ", ".join(displayed(each.name) for each in archive.arrays[:8])
-            raise error("RS208", f"{archive.path.name} has no array {self.key!r}", f"choose among: {known}")
+            raise error("RS208", f"{displayed(archive.path.name)} has no array {self.key!r}", f"choose among: {known}")
         queries, keys = (
             {stem(each.name): each for each in named if role(each.name) in nouns} for nouns in (QUERY, KEY)
         )
@@ -62,7 +63,7 @@ class File:
         paired = {each.name for pair in pairs for each in pair}
         weights = [each for each in named if each.name not in paired and self.is_matrix(each)]
         skipped = [each for each in named if each.name not in paired and not self.is_matrix(each)]
-        notes = [f"skipped {displayed(each.name)!r} of shape {each.shape}: not square" for each in skipped]
+        notes = [f"skipped '{displayed(each.name)}' of shape {each.shape}: not square" for each in skipped]
         if self.origin == "scores" or (self.origin is None and not weights and pairs):
             notes += [f"{len(weights)} arrays of weights are not analysed: leave out --from scores"] if weights else []
             jobs = [job for pair in pairs for job in self.from_pair(archive, *pair, notes)]
@@ -71,10 +72,10 @@ class File:
             notes += [f"{len(pairs)} query/key pairs are not analysed: add --from scores"] if pairs else []
             jobs = [job for each in weights for job in self.from_weights(archive, each)]
         if not jobs:
-            listed = "; ".join(f"{displayed(each.name)!r} {each.shape}" for each in archive.arrays[:8]) or "no array"
+            listed = "; ".join(f"'{displayed(each.name)}' {each.shape}" for each in archive.arrays[:8]) or "no array"
             raise error(
                 "RS208",
-                f"{archive.path.name} holds nothing to analyse: {listed}",
+                f"{displayed(archive.path.name)} holds nothing to analyse: {listed}",
                 "give square matrices, or pairs named …query and …key; --key '*' takes arrays of any shape",
             )
         return Work(jobs, tuple(dict.fromkeys(notes)))
@@ -102,8 +103,10 @@ class File:
     def from_pair(self, archive: Archive, query: Stored, key: Stored, notes: list[str]) -> Iterator[Job]:
         """One job for each pair of queries and keys."""
         if query.shape[:-2] != key.shape[:-2] or len(query.shape) < 2 or query.shape[-1] != key.shape[-1]:
-            shapes = f"{displayed(query.name)!r} {query.shape} and {displayed(key.name)!r} {key.shape}"
-            raise error("RS101", f"in {archive.path.name} {shapes} do not pair", "store (…, n, d) and (…, m, d)")
+            shapes = f"'{displayed(query.name)}' {query.shape} and '{displayed(key.name)}' {key.shape}"
+            raise error(
+                "RS101", f"in {displayed(archive.path.name)} {shapes} do not pair", "store (…, n, d) and (…, m, d)"
+            )
         read_query, read_key = remembered(query), remembered(key)
         options: dict[str, Any] = {
             "mask": self.mask or archive.metadata.get("mask", "bidirectional"),
@@ -169,7 +172,7 @@ def metadata_scale(archive: Archive, d: int, notes: list[str]) -> float:
         return 1.0
     if re.fullmatch(r"\s*\d*\.?\d+([eE][+-]?\d+)?\s*", text):
         return float(text) * math.sqrt(d)
-    notes.append(f"the metadata's scale {displayed(text)!r} is not a number: 1/√d is used")
+    notes.append(f"the metadata's scale '{displayed(text)}' is not a number: 1/√d is used")
     return 1.0
 
 

@@ -12,6 +12,7 @@ without a glyph, a megabyte of text. They reach a figure through `inscribe` alon
 import ast
 import importlib
 import logging
+import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,10 +82,21 @@ def help_of(name: str) -> str:
     return docstring(name).partition("\n")[0]
 
 
-def reading_of(name: str) -> str:
-    """How to read the figure `name`: the rest of its docstring, one line per paragraph."""
-    paragraphs = docstring(name).split("\n\n")[1:]
-    return "\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+def reading_of(name: str, figure: "Figure | None" = None) -> str:
+    """How to read the figure `name`: the rest of its docstring, one line per paragraph.
+
+    A paragraph that begins with the name of a mark, as in `Dashed line: ...`, is left out when `figure` is given and
+    no artist in it has the gid `dashed-line`.
+    """
+    paragraphs = [" ".join(paragraph.split()) for paragraph in docstring(name).split("\n\n")[1:]]
+    marks = None if figure is None else {artist.get_gid() for artist in figure.findobj()}
+    return "\n".join(each for each in paragraphs if marks is None or (mark_of(each) or None) in {None, *marks})
+
+
+def mark_of(paragraph: str) -> str:
+    """The gid of the mark that a paragraph explains; empty for one that speaks of the whole figure."""
+    found = re.match(r"([A-Z][a-z]+(?: [a-z]+)?): ", paragraph)
+    return found[1].lower().replace(" ", "-") if found else ""
 
 
 def draw(name: str, table: Table) -> "Figure":
@@ -169,7 +181,9 @@ def visible(text: str) -> str:
 
 
 def columns(character: str) -> int:
-    """How many columns of a terminal the character takes."""
+    """How many columns of a terminal the character takes: none for an accent."""
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 

@@ -55,6 +55,8 @@ SUBJECTS: Final = {
 
 def to_text(table: Table, width: int = WIDTH) -> str:
     """The table as lines of at most `width` columns, ending with the sentences that explain it."""
+    if not table.records:
+        return "no matrices"
     if table.summary():
         body = seeds(table, width)
     elif len(table.matrices) == 1:

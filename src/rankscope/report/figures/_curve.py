@@ -7,15 +7,21 @@ Nothing here draws.
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rankscope.errors import error
 from rankscope.records import Matrix, Record, Series, Table
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+
+LONGEST: Final = 4096  # the spectra of larger matrices are not kept in tables, says the analyzer
+FROM_SPECTRUM: Final = ("rank_numerical", "effective_rank", "sigma_max")
+"""Measures that show that singular values were computed, whether or not the table holds them."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,11 @@ class Curve:
         """The height of the noise: the largest bound of a value in it, else the bound of the smallest value."""
         among = self.bounds[self.noise] if self.noise.any() else self.bounds[self.data][-1:]
         return float(among.max())
+
+    @property
+    def least_bound(self) -> float:
+        """The least bound of a value that is not exactly zero: no curve runs below it."""
+        return float(self.bounds[~self.zero].min())
 
     @property
     def order(self) -> int:
@@ -111,31 +122,101 @@ def record_of(series: Series, measure: str, records: Iterable[Record]) -> Record
     return exact[0] if exact else same[0] if len(same) == 1 else None
 
 
-def reason_for_none(table: Table) -> str:
-    """Why a table has no curve."""
-    spectra = spectra_of(table)
-    if not any(series.values for series in spectra):
+# --- tables without a curve ---------------------------------------------------------------------------------------
+
+
+def check_spectra(table: Table) -> None:
+    """Refuse a table without spectra, unless it has no matrix that could have one: a figure can say that.
+
+    Raises:
+        UsageError: RS003, with the measures or the size as the reason.
+    """
+    refused = refusals(table)
+    able = [each for each in table.matrices if each.id not in refused and min(each.rows, each.columns) > 0]
+    if spectra_of(table) or not able:
+        return
+    given = "a figure of singular values from a result that has none"
+    if any(min(matrix.rows, matrix.columns) > LONGEST for matrix in able):
+        given += f": spectra of n > {LONGEST} are not kept"
+        raise error("RS003", given, "save the result as a table, or analyse a smaller matrix")
+    if not any(record.measure in FROM_SPECTRUM for record in table):
+        raise error("RS003", given, "measure something of the spectrum, or leave out --measure")
+
+
+def reasons_for_none(table: Table) -> list[str]:
+    """Why a table has no curve, in a few lines: the one reason of all matrices, or each with its label."""
+    refused = refusals(table)
+    reasons = [reason_for_none(matrix, refused.get(matrix.id), spectra_of(table)) for matrix in table.matrices]
+    if len(set(reasons)) < 2:
+        return reasons[:1] or ["this result holds no singular values"]
+    pairs = zip(table.matrices, reasons, strict=True)
+    lines = [f"{label_of(matrix)}: {reason}" for matrix, reason in pairs]
+    return lines if len(lines) <= 5 else [*lines[:4], f"and {len(lines) - 4} more without a curve"]
+
+
+def reason_for_none(matrix: Matrix, refusal: Record | None, spectra: list[Series]) -> str:
+    """Why a matrix has no curve."""
+    if refusal is not None:
+        return f"not measured, {refusal.code}: {refusal.because}"
+    if min(matrix.rows, matrix.columns) == 0:
+        return f"a matrix of {matrix.rows} × {matrix.columns} has no singular values"
+    own = [series for series in spectra if series.matrix == matrix.id]
+    if not own and not spectra:
+        return "the singular values lie outside the range of float64"
+    if not any(series.values for series in own):
         return "this result holds no singular values"
-    if any(any(series.errors) for series in spectra):
+    if any(any(series.errors) for series in own):
         return "no singular value rises above the bound of its error"
     return "every singular value is exactly 0: there is nothing to draw on a logarithmic axis"
 
 
-def names_of(curves: list[Curve]) -> list[str]:
-    """The labels of the curves, each with its layer, head and seed where the label alone does not tell it apart."""
-    count = Counter(label_of(curve.matrix) for curve in curves)
-    return [label_of(curve.matrix) if count[label_of(curve.matrix)] == 1 else place_of(curve) for curve in curves]
+def refusals(table: Table) -> dict[int, Record]:
+    """The first record of each matrix that could not be measured, by the number of the matrix."""
+    return {record.matrix: record for record in reversed(table.records) if record.status != "ok"}
+
+
+# --- names --------------------------------------------------------------------------------------------------------
+
+
+def by_seed(curves: list[Curve]) -> list[list[Curve]]:
+    """The curves in groups that differ in nothing but the seed, in their order."""
+    groups: dict[tuple[object, ...], list[Curve]] = {}
+    for curve in curves:
+        series = curve.series
+        same = (replace(curve.matrix, id=0, digest=None, notes=()), series.layer, series.head, series.over)
+        seeds = {other.series.seed for other in groups.get(same, [])}
+        alone = series.seed is None or series.seed in seeds
+        groups.setdefault((*same, curve.matrix.id) if alone else same, []).append(curve)
+    return list(groups.values())
+
+
+def names_of(groups: list[list[Curve]]) -> list[str]:
+    """The label of each group, with what tells it apart from others of the same label."""
+    count = Counter(label_of(group[0].matrix) for group in groups)
+    names = []
+    for curve, *_ in groups:
+        label = label_of(curve.matrix)
+        namesakes = [other for other, *_ in groups if label_of(other.matrix) == label]
+        names.append(label if count[label] == 1 else f"{label} {difference(curve, namesakes)}")
+    return names
+
+
+def difference(curve: Curve, namesakes: list[Curve]) -> str:
+    """What sets a curve apart from others of its label: `head 3`, `seed 1`, `d = 64`, or else its number."""
+    all_features = [features(other) for other in namesakes]
+    own = features(curve)
+    found = [f"{word} {own[word]}".strip() for word in own if len({each[word] for each in all_features}) > 1]
+    return " ".join(found) or f"matrix {curve.matrix.id}"
+
+
+def features(curve: Curve) -> dict[str, object]:
+    """What curves of one label may differ in, in words."""
+    matrix, series = curve.matrix, curve.series
+    places = {"layer": series.layer, "head": series.head, "over": series.over, "seed": series.seed}
+    size = f"{matrix.rows} × {matrix.columns}"
+    return {**places, "d =": matrix.d, "scale": matrix.scale, "as": matrix.dtype, "": size}
 
 
 def label_of(matrix: Matrix) -> str:
     """The label of a matrix, or its number when it has none."""
     return matrix.label.strip() or f"matrix {matrix.id}"
-
-
-def place_of(curve: Curve) -> str:
-    """The label of a curve with its layer, head and seed."""
-    series = curve.series
-    places = (("layer", series.layer), ("head", series.head), ("", series.over), ("seed", series.seed))
-    return " ".join(
-        [label_of(curve.matrix), *(f"{word} {value}".strip() for word, value in places if value is not None)]
-    )

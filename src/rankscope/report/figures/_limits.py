@@ -1,64 +1,120 @@
 """The limits of a spectrum in a figure: the floor of noise, the tolerance of the rank, the true smallest value.
 
-Each is a line or a band with words on it. Words stand where no curve passes; where there is no such place, they
-move into the legend.
+Each is a line or a band with words on it. Words stand where no line and no curve passes; where there is no such
+place, they move into the legend.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 
 from rankscope.report.figure import inscribe
 from rankscope.report.figures._curve import Curve
-from rankscope.report.figures._text import GREY, INK, SMALL, WIDTH, Entry, power, remark, scientific, span
+from rankscope.report.figures._text import GREY, INK, SMALL, WIDTH, Entry, power, remark, scientific, signed, span
 
 BAND = "#ececec"
-FEW = 8  # beyond this number, curves cannot be told apart by colour and dash
+TAN = "#f6e3c5"
+HEIGHT = 190.0  # points from the lower to the upper end of the axes: a little less than there are
 
 
-def draw_floor(axes: Axes, curves: list[Curve], bottom: float) -> list[Entry]:
-    """The band in which values are noise; for several curves up to the highest of their bounds."""
-    floor = max(curve.floor for curve in curves)
+@dataclass
+class Room:
+    """The heights of the axes that lines and words have taken, in points above the lower end."""
+
+    axes: Axes
+    taken: list[tuple[float, float]]
+
+    def points(self, value: float) -> float:
+        """How far above the lower end a value lies."""
+        bottom, top = self.axes.get_ylim()
+        return HEIGHT * math.log(value / bottom) / math.log(top / bottom)
+
+    def line(self, low: float, high: float) -> None:
+        """Keep words off the line at a value, or the band between two."""
+        self.taken.append((self.points(low) - 1, self.points(high) + 1))
+
+    def words(self, low: float, high: float) -> bool:
+        """Take the place for words between two heights, unless it is taken, or outside of the axes."""
+        free = low >= 0 and high <= HEIGHT and all(high <= one or other <= low for one, other in self.taken)
+        if free:
+            self.taken.append((low, high))
+        return free
+
+
+def draw_limits(axes: Axes, curves: list[Curve], bottom: float, ranked: list[Curve], *, brief: bool) -> list[Entry]:
+    """All limits; the ranks that are counted are those of the curves `ranked`, and none when `brief`."""
+    floor = floor_of(curves)
+    limits = distinct(tolerances(curves))
+    room = Room(axes, [])
+    if floor > bottom:
+        room.line(floor, floor)
+    if limits and limits[-1] > bottom:
+        room.line(max(limits[0], bottom), limits[-1])
+    entries = draw_floor(room, curves, bottom)
+    entries += draw_hidden(room, curves, bottom, brief=brief)
+    return draw_tolerance(room, curves, bottom, "" if brief else ranks(ranked)) + entries
+
+
+def floor_of(curves: list[Curve]) -> float:
+    """The height below which no curve has data: the floor of one, the least bound of any value of several."""
+    return curves[0].floor if len(curves) == 1 else min(curve.least_bound for curve in curves)
+
+
+def draw_floor(room: Room, curves: list[Curve], bottom: float) -> list[Entry]:
+    """The band in which values are noise; for several curves up to the least of their bounds."""
+    axes, floor = room.axes, floor_of(curves)
     if not floor:
         return []
     if floor <= bottom:
-        return [remark(f"error bound {scientific(floor)}, below this axis")]
+        return [remark(f"{'least ' * (len(curves) > 1)}error bound {scientific(floor)}, below this axis")]
     if len(curves) == 1 and curves[0].bounds.min() < floor:
         bounds = np.concatenate([curves[0].bounds, curves[0].bounds[-1:]])
         left, right = axes.get_xlim()
         places = np.concatenate([[left], curves[0].index[1:], [right]])
-        axes.fill_between(places, bottom, np.maximum(bounds, bottom), color=BAND, linewidth=0, zorder=0)
+        heights = np.maximum(bounds, bottom)
+        axes.fill_between(places, bottom, heights, color=BAND, linewidth=0, zorder=0, gid="shaded-band")
     else:
-        axes.axhspan(bottom, floor, color=BAND, linewidth=0, zorder=0)
+        axes.axhspan(bottom, floor, color=BAND, linewidth=0, zorder=0, gid="shaded-band")
+    words = "below the error bound of the arithmetic: noise" if len(curves) == 1 else "below every error bound: noise"
     early = max(np.count_nonzero(curve.data) for curve in curves) < max(curve.order for curve in curves) / 2
     hidden = any(curve.log_hidden is not None for curve in curves)  # those words stand at the right
-    side = "right" if early and not hidden else "left"
-    beside(axes, floor, side, below=True).set_text("below the error bound of the arithmetic: noise")
-    return []
+    for height in (floor, *(limit for limit in reversed(distinct(tolerances(curves))) if bottom < limit < floor)):
+        if room.words(room.points(height) - 13, room.points(height) - 2):
+            beside(axes, height, "right" if early and not hidden else "left", below=True).set_text(words)
+            return []
+    return [Entry(Patch(facecolor=BAND), "", words)]
 
 
-def draw_tolerance(axes: Axes, curves: list[Curve], bottom: float) -> list[Entry]:
-    """The tolerance of the numerical rank, with its rule and the count."""
-    limits = tolerances(curves)
+def draw_tolerance(room: Room, curves: list[Curve], bottom: float, counted: str) -> list[Entry]:
+    """The tolerance of the numerical rank, with its rule and the count; a light band where tolerances differ."""
+    axes, limits = room.axes, tolerances(curves)
     rules = {curve.rule for curve in curves if curve.tolerance} - {""}
     rule = f" (rule {rules.pop()})" if len(rules) == 1 else ""
-    count = f": {ranks(curves)}" if ranks(curves) and not 1 < len(curves) <= FEW else ""
+    count = f": {counted}" if counted else ""
     if not limits:
-        return [remark(ranks(curves))] if count else []
-    if max(limits) <= bottom:
-        return [remark(count, f"tolerance {scientific(max(limits))}{rule}, below this axis")]
-    drawn = [
-        axes.axhline(limit, color=INK, linestyle=(0, (5, 3)), linewidth=0.8 if len(curves) == 1 else 0.6, zorder=1)
-        for limit in distinct(limits)
-    ]
-    word = "tolerance" if len(drawn) == 1 else "tolerances"
-    sides = free_sides(axes, curves, max(limits))
-    if not sides or max(limits) < max(curve.floor for curve in curves):  # no room for words at the line
-        return [Entry(drawn[-1], f"{word}{rule}", count)]
-    inscribe(beside(axes, max(limits), sides[0], below=False), f"{word}{rule}", 0.62 * WIDTH, count)
+        return [remark(counted)] if counted else []
+    greatest = max(limits)
+    if greatest <= bottom:
+        return [remark(count, f"tolerance {scientific(greatest)}{rule}, below this axis")]
+    handle: Patch | None = None
+    if len(distinct(limits)) > 1:
+        low = max(min(limits), bottom)
+        axes.axhspan(low, greatest, color=TAN, alpha=0.8, linewidth=0, zorder=0.5, gid="light-band")
+        handle = Patch(facecolor=TAN)
+        words = f"tolerances {scientific(min(limits))} to {scientific(greatest)}{rule}"
+    else:
+        line = axes.axhline(greatest, color=INK, linestyle=(0, (5, 3)), linewidth=0.8, zorder=1, gid="dashed-line")
+        words = f"tolerance{rule}"
+    sides = free_sides(axes, curves, greatest)
+    above = room.points(greatest)
+    if not sides or greatest < floor_of(curves) or not room.words(above + 2, above + 13):
+        return [Entry(handle or line, words, count)]
+    inscribe(beside(axes, greatest, sides[0], below=False), words, 0.62 * WIDTH, count)
     return []
 
 
@@ -96,26 +152,33 @@ def beside(axes: Axes, height: float, side: str, *, below: bool) -> Text:
     return text
 
 
-def draw_hidden(axes: Axes, curves: list[Curve], bottom: float) -> None:
+def draw_hidden(room: Room, curves: list[Curve], bottom: float, *, brief: bool) -> list[Entry]:
     """An arrow towards the true smallest value, where it lies in the noise or below the axis."""
+    axes = room.axes
     hidden = [(curve.log_hidden, curve) for curve in curves if curve.log_hidden is not None]
     if not hidden:
-        return
+        return []
     exponents = [exponent for exponent, _ in hidden]
     depth = max(exponent - math.log10(curve.largest) for exponent, curve in hidden) - math.log10(bottom)
     where = "far below this axis" if depth < -3 else "below this axis" if depth < 0 else "in the noise"
-    powers = " to ".join(dict.fromkeys(power(exponent) for exponent in (min(exponents), max(exponents))))
+    ends = (min(exponents), max(exponents))
     share = f"all {len(curves)}" if len(hidden) == len(curves) else f"{len(hidden)} of {len(curves)}"
-    subject = r"true $\sigma_{\min}$" + (f" of {share} matrices" if len(curves) > 1 else "")
-    value = "" if 1 < len(curves) <= FEW else f" = {powers}"  # a few: the legend has the numbers
+    of = f" of {share} matrices" if len(curves) > 1 else ""
     height = bottom * 10 ** max(depth, 0)
     order = max(curve.order for _, curve in hidden)
+    tip = {"arrowstyle": "-|>,head_length=0.35,head_width=0.15", "color": INK, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", (order, height), (0, 15), textcoords="offset points", arrowprops=tip, zorder=5, gid="arrow")
+    place = next((place for place in places(room, curves, height) if room.words(place, place + 12)), None)
+    if place is None:
+        exact = "" if brief else " = " + " to ".join(dict.fromkeys(map(signed, ends)))
+        return [remark(f"arrow: true log₁₀ σₘᵢₙ{of}{exact}, {where}")]
+    value = "" if brief else " = " + " to ".join(dict.fromkeys(map(power, ends)))
     first = min((int(curve.index[curve.noise][0]) for curve in curves if curve.noise.any()), default=order)
     left = order > max(curve.order for curve in curves) / 2  # the words stand to the left of the arrow
     text = axes.annotate(
-        f"{subject}{value}, {where}",
+        rf"true $\sigma_{{\min}}${of}{value}, {where}",
         (first if left and first > order / 2 else order, height),
-        (-7 if left else 7, 7),
+        (-7 if left else 7, place + 6 - room.points(height)),
         textcoords="offset points",
         ha="right" if left else "left",
         va="center",
@@ -123,8 +186,15 @@ def draw_hidden(axes: Axes, curves: list[Curve], bottom: float) -> None:
         zorder=5,
     )
     text.set_path_effects([withStroke(linewidth=2, foreground=BAND)])
-    tip = {"arrowstyle": "-|>,head_length=0.35,head_width=0.15", "color": INK, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", (order, height), (0, 15), textcoords="offset points", arrowprops=tip, zorder=5)
+    return []
+
+
+def places(room: Room, curves: list[Curve], height: float) -> list[float]:
+    """Heights, in points, at which words may stand on the arrow: at its tip, or above a line that passes there."""
+    low = room.points(height)
+    above = sorted(high + 1 for _, high in room.taken if low < high < low + 24)
+    roof = max(room.points(floor_of(curves)), low + 14) if floor_of(curves) else HEIGHT
+    return [low + 1, *(place for place in above if place + 12 <= roof)]
 
 
 def tolerances(curves: list[Curve]) -> list[float]:

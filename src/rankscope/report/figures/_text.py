@@ -7,12 +7,13 @@ below the axes, so that it hides nothing whatever the curves are.
 from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
-from rankscope.records import Matrix, Table
+from rankscope.records import Matrix, Record, Table
 from rankscope.report.figure import inscribe
 from rankscope.report.figures._curve import label_of
 
@@ -30,7 +31,7 @@ SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 class Entry(NamedTuple):
     """One line of the legend: `name` comes from data and may be shortened, `remark` is kept whole."""
 
-    handle: Line2D
+    handle: Artist
     name: str
     remark: str
 
@@ -48,11 +49,13 @@ def remark(text: str, name: str = "") -> Entry:
 def write_title(axes: Axes, table: Table, matrices: list[Matrix]) -> None:
     """The label and shape of the matrix; below, what the matrices have in common, and the ranks of an only one."""
     labels, shapes = {label_of(matrix) for matrix in matrices}, {(matrix.rows, matrix.columns) for matrix in matrices}
-    several = f"Singular values of {len(matrices)} matrices" if matrices else "Singular values"
+    share = str(len(matrices)) + (f" of {len(table.matrices)}" if len(matrices) < len(table.matrices) else "")
+    several = f"Singular values of {share} matrices" if matrices else "Singular values"
     name = next(iter(labels)) if len(labels) == 1 else several
-    count = f": {len(matrices)} spectra" if len(labels) < len(matrices) and len(labels) == 1 else ""
+    count = f": {share} spectra" if len(table.matrices) > 1 and len(labels) == 1 else ""
     shape = "".join(f", {rows} × {columns}" for rows, columns in shapes) if len(shapes) == 1 else ""
-    notes = [facts_of(matrices), three_ranks(table) if len(table.matrices) == 1 else ""]
+    facts = " · ".join(text for text in (facts_of(matrices), seeds_of(table, matrices)) if text)
+    notes = [facts, three_ranks(table) if len(table.matrices) == 1 else ""]
     lines = [line for line in notes if line]
     title = axes.set_title("", pad=7 + LINE * len(lines))
     inscribe(title, name, WIDTH, count + shape)
@@ -75,14 +78,39 @@ def agreed(values: Iterable[T | None]) -> list[T]:
     return [value for value in distinct if value is not None] if len(distinct) == 1 else []
 
 
+def seeds_of(table: Table, matrices: list[Matrix]) -> str:
+    """`seed 0`, `seeds 0 to 19`, or how many; nothing where none is known."""
+    shown = {matrix.id for matrix in matrices}
+    seeds = {row.seed for row in (*table.records, *table.series) if row.matrix in shown and row.seed is not None}
+    if len(seeds) < 2:
+        return "".join(f"seed {seed}" for seed in seeds)
+    first, last = min(seeds), max(seeds)
+    return f"seeds {first} to {last}" if last - first == len(seeds) - 1 else f"{len(seeds)} seeds"
+
+
 def three_ranks(table: Table) -> str:
-    """The three ranks of the only matrix, each with its guarantee, as far as they were measured."""
+    """The three ranks of the only matrix, each with its guarantee, as far as they are known.
+
+    A rank that was measured of several subjects is shown of the first, which is then named.
+    """
     shown = {"rank_exact": "exact rank", "rank_numerical": "numerical rank", "effective_rank": "effective rank"}
-    found = [record for record in table.records if record.measure in shown and record.value is not None]
-    if len({record.measure for record in found}) < len(found):
-        return ""
-    found.sort(key=lambda record: list(shown).index(record.measure))
-    return " · ".join(f"{shown[record.measure]} {number(float(record))} ({record.guarantee})" for record in found)
+    found = []
+    for measure, name in shown.items():
+        records = [record for record in table.records if record.measure == measure]
+        known = [text for record in records[:1] if (text := known_of(record))]
+        several = len({record.subject for record in records}) > 1
+        found += [f"{name} {text} ({f'{records[0].subject}, ' * several}{records[0].guarantee})" for text in known]
+    return " · ".join(found)
+
+
+def known_of(record: Record) -> str:
+    """The value of a rank, or the bounds that are known instead."""
+    low, high = record.low, record.high
+    if record.value is not None:
+        return number(float(record))
+    if high is not None:
+        return f"{number(low)} to {number(high)}" if low is not None and low > 1 else f"≤ {number(high)}"
+    return "" if low is None else f"≥ {number(low)}"
 
 
 def write_legend(figure: Figure, axes: Axes, entries: list[Entry], *, single_column: bool) -> None:

@@ -1,12 +1,21 @@
 """Singular values on a logarithmic axis, with the floor below which they are noise.
 
-The curve shows the singular values, divided by the largest. In the shaded band a computed value is smaller than the
-bound of its own error: what lies there is rounding, not the matrix, and is drawn as loose grey dots. A script that
-counts such values, or multiplies them to a determinant, reports noise.
+Curve: the singular values of a matrix, divided by the largest. Values that are exactly zero have no place on a
+logarithmic axis: the legend counts them.
 
-The dashed line is the tolerance of the numerical rank, which is the number of values above it. Where the true
-smallest value is known by another way and lies in the band or below, an arrow says where. Values that are exactly
-zero have no place on a logarithmic axis: the legend counts them.
+Shaded band: a computed value that lies here is smaller than the bound of its own error, and the bound of every other
+matrix of the figure. It is rounding, not the matrix. A script that counts such values, or multiplies them to a
+determinant, reports noise.
+
+Grey dots: values below the bound of their own error, which for one matrix of several can lie above the band. Nothing
+joins them, since nothing does.
+
+Dashed line: the tolerance of the numerical rank, which is the number of values above it.
+
+Light band: the tolerances of the numerical ranks, from the least to the greatest of these matrices. The numerical
+rank of a matrix is the number of its values above its own tolerance.
+
+Arrow: the true smallest value is known by another way. It lies in the noise, or below the axis.
 """
 
 import math
@@ -23,53 +32,87 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from rankscope.records import Table
-from rankscope.report.figures._curve import Array, Curve, Flags, curves_of, names_of, reason_for_none
-from rankscope.report.figures._limits import FEW, draw_floor, draw_hidden, draw_tolerance, tolerances
+from rankscope.report.figure import inscribe
+from rankscope.report.figures._curve import (
+    Array,
+    Curve,
+    Flags,
+    by_seed,
+    check_spectra,
+    curves_of,
+    names_of,
+    reasons_for_none,
+)
+from rankscope.report.figures._limits import distinct, draw_limits, floor_of, ranks, tolerances
 from rankscope.report.figures._text import (
     GREY,
+    LINE,
     PALE,
+    WIDTH,
     Entry,
     remark,
     signed,
-    span,
     write_legend,
     write_title,
 )
 
 DOTS = 256  # noise says nothing more when more of it is drawn
 FAR = 1e4  # a floor or a tolerance that lies this far below every value is named, not drawn
+FEW = 8  # beyond this number, curves cannot be told apart by colour and dash
+NOISE = "values below their error bound"
+NAMED = 4  # so many means and products are named one by one
+
+# Means and products among many thin lines: apart from cividis and from the black median.
+EMPHASIS = (("#D55E00", "s"), ("#CC79A7", "D"), ("#56B4E9", "^"), ("#882255", "v"))
+AGGREGATES = {"heads-mean": "means over heads", "layers-product": "products over layers"}
 
 
 def draw(figure: Figure, table: Table) -> None:
-    """Draw the spectra of `table` into `figure`."""
+    """Draw the spectra of `table` into `figure`.
+
+    Raises:
+        UsageError: RS003, the table holds no spectra although it could.
+    """
+    check_spectra(table)
     axes = figure.add_subplot()
     curves = curves_of(table)
     write_title(axes, table, [curve.matrix for curve in curves] or table.matrices)
     if not curves:
-        axes.set_axis_off()
-        axes.text(0.5, 0.5, reason_for_none(table), ha="center", va="center", color=GREY, transform=axes.transAxes)
+        write_reasons(axes, reasons_for_none(table))
         return
     bottom = frame(axes, curves)
+    groups = by_seed(curves)
+    few = 1 < len(curves) and len(groups) <= FEW
     if len(curves) == 1:
         entries = draw_one(axes, curves[0])
-    elif len(curves) <= FEW:
-        entries = draw_few(axes, curves)
+    elif few:
+        entries = draw_few(axes, groups)
     else:
         entries = draw_many(figure, axes, curves)
-    entries += draw_floor(axes, curves, bottom) + draw_tolerance(axes, curves, bottom)
-    draw_hidden(axes, curves, bottom)
+    brief = few and len(groups) == len(curves)  # the legend has the numbers of each
+    entries += draw_limits(axes, curves, bottom, [] if few else parts_of(curves)[0], brief=brief)
     entries += without_curve(table, curves)
     write_legend(figure, axes, entries, single_column=len(curves) > 1 or any(entry.is_wide for entry in entries))
+
+
+def write_reasons(axes: Axes, reasons: list[str]) -> None:
+    """In the place of curves: why there are none."""
+    axes.set_axis_off()
+    for row, reason in enumerate(reasons):
+        place = (0, LINE * (len(reasons) / 2 - row))
+        text = axes.annotate("", (0.5, 0.5), place, "axes fraction", "offset points", color=GREY, ha="center")
+        inscribe(text, reason, WIDTH)
 
 
 def frame(axes: Axes, curves: list[Curve]) -> float:
     """Set up the axes; the lower end of the vertical one lies a little below what is worth seeing."""
     lowest = min(float(curve.values[curve.data].min()) for curve in curves)
-    floor = max(curve.floor for curve in curves)
     reached = any(curve.noise.any() or curve.log_hidden is not None for curve in curves)
-    limits = [0.1, lowest / 2, *(limit / 3 for limit in tolerances(curves) if limit * FAR > lowest)]
-    if floor and (reached or floor * FAR > lowest):
-        limits.append(floor**1.25 if floor < 1e-4 else floor / 10)
+    limits = [0.1, lowest / 2, *(limit / 3 for limit in distinct(tolerances(curves)) if limit * FAR > lowest)]
+    highest = max(curve.floor for curve in curves)
+    for floor in {highest, floor_of(curves)} - {0.0}:
+        if floor * FAR > (min(highest, lowest) if reached else lowest):
+            limits.append(floor**1.25 if floor < 1e-4 else floor / 10)
     bottom = max(min(limits), 1e-300)
     order = max(curve.order for curve in curves)
     margin = max(0.5, 0.012 * order)
@@ -107,9 +150,9 @@ def draw_one(axes: Axes, curve: Curve) -> list[Entry]:
     """One spectrum with its noise."""
     marker = "o" if curve.order <= 64 else ""
     (line,) = axes.plot(curve.index, only(curve.values, curve.data), linestyle="-", marker=marker, zorder=3)
+    line.set_gid("curve")
     entries = [Entry(line, "", f"{counted(curve.data)} above the error bound")]
-    if curve.noise.any():
-        entries.append(Entry(draw_noise(axes, [curve]), "", f"{counted(curve.noise)} below it: noise"))
+    entries += draw_noise(axes, [curve], f"{counted(curve.noise)} below it")
     if curve.zero.any():
         entries.append(remark(f"{counted(curve.zero)} exactly 0: not on this axis"))
     if len(curve.values) < curve.order:
@@ -117,52 +160,93 @@ def draw_one(axes: Axes, curve: Curve) -> list[Entry]:
     return entries
 
 
-def draw_few(axes: Axes, curves: list[Curve]) -> list[Entry]:
-    """A handful of spectra, each with its own colour, dash and marker."""
+def draw_few(axes: Axes, groups: list[list[Curve]]) -> list[Entry]:
+    """A handful of spectra, each with its own colour, dash and marker; those that differ in the seed share them."""
     entries = []
-    for place, (curve, name) in enumerate(zip(curves, names_of(curves), strict=True)):
-        step = max(1, len(curve.values) // 9)
-        every = (step * (place + 1) // (len(curves) + 1), step)
-        (line,) = axes.plot(curve.index, only(curve.values, curve.data), markevery=every, zorder=3)
-        entries.append(Entry(line, name, facts(curve)))
-    if any(curve.noise.any() for curve in curves):
-        entries.append(Entry(draw_noise(axes, curves), "", "values below their error bound: noise"))
-    return entries
+    for place, (group, name) in enumerate(zip(groups, names_of(groups), strict=True)):
+        first, *others = group
+        step = max(1, len(first.values) // 9)
+        every = (step * (place + 1) // (len(groups) + 1), step)
+        emphasis = 2.2 if first.series.over else 1.5
+        (line,) = axes.plot(first.index, only(first.values, first.data), markevery=every, zorder=3, linewidth=emphasis)
+        for curve in group if others else []:
+            heights = only(curve.values, curve.data)
+            axes.plot(curve.index, heights, color=line.get_color(), linestyle="-", marker="", linewidth=0.6, zorder=3)
+        if others:  # dashes of many thin lines make a blur: one marked line stands for the group
+            line.set_linewidth(0.6)
+            line.set_linestyle("-")
+        line.set_gid(None if place else "curve")
+        entries.append(Entry(line, name, facts(group)))
+    return entries + draw_noise(axes, [curve for group in groups for curve in group], NOISE)
 
 
-def facts(curve: Curve) -> str:
-    """What the legend says of one of several curves."""
-    found = []
-    if curve.rank and curve.rank.value is not None:
-        found.append(f"numerical rank {span([curve.rank.value])} of {curve.order}")
-    if curve.log_hidden is not None:
-        found.append(f"true log₁₀ σₘᵢₙ = {signed(curve.log_hidden)}")
-    if curve.zero.any():
-        found.append(f"{curve.zero.sum()} exactly 0")
-    if len(curve.values) < curve.order:
-        found.append(f"leading {len(curve.values)}")
+def facts(group: list[Curve]) -> str:
+    """What the legend says of one of several curves, or of those that differ in the seed."""
+    found = [f"{len(group)} seeds"] if len(group) > 1 else []
+    if ranks(group):
+        found.append(ranks(group))
+    if len(group) == 1 and group[0].log_hidden is not None:
+        found.append(f"true log₁₀ σₘᵢₙ = {signed(group[0].log_hidden)}")
+    if any(curve.zero.any() for curve in group):
+        found.append(f"{sum(int(curve.zero.sum()) for curve in group)} exactly 0")
+    if any(len(curve.values) < curve.order for curve in group):
+        found.append(f"leading {min(len(curve.values) for curve in group)}")
     return ": " + ", ".join(found) if found else ""
 
 
+def parts_of(curves: list[Curve]) -> tuple[list[Curve], list[Curve]]:
+    """The heads, and the means and products of them."""
+    heads = [curve for curve in curves if curve.series.over is None]
+    return (heads, [curve for curve in curves if curve.series.over]) if heads else (curves, [])
+
+
 def draw_many(figure: Figure, axes: Axes, curves: list[Curve]) -> list[Entry]:
-    """Thin lines, coloured by layer where there are several layers, with their median."""
-    colours = colour_by_layer(figure, axes, [curve.series.layer for curve in curves])
-    paths = [np.column_stack([curve.index, only(curve.values, curve.data)]) for curve in curves]
-    axes.add_collection(LineCollection(paths, linewidths=0.6, colors=colours, zorder=3), autolim=False)
-    sample = Line2D([], [], color=colours[len(curves) // 2], linewidth=0.8)
+    """Thin lines, coloured by layer where there are several layers, with their median; means and products apart."""
+    heads, aggregates = parts_of(curves)
+    colours = colour_by_layer(figure, axes, [curve.series.layer for curve in heads])
+    paths = [np.column_stack([curve.index, only(curve.values, curve.data)]) for curve in heads]
+    lines = LineCollection(paths, linewidths=0.6, colors=colours, zorder=3, gid="curve")
+    axes.add_collection(lines, autolim=False)
+    sample = Line2D([], [], color=colours[len(heads) // 2], linewidth=0.8)
     zeros = sum(int(curve.zero.sum()) for curve in curves)
-    entries = [Entry(sample, "", f"{len(curves)} spectra" + ", coloured by layer" * (len(set(colours)) > 1))]
-    if len({len(curve.values) for curve in curves}) == 1:
+    what = f"{len(heads)} {'heads' if aggregates else 'spectra'}"
+    entries = [Entry(sample, "", what + ", coloured by layer" * (len(set(colours)) > 1))]
+    if len({len(curve.values) for curve in heads}) == 1 < len(heads):
         # A value in the noise counts as less than any other: where most are noise, the median is not known.
-        median = np.median([np.where(curve.data, curve.values, 0.0) for curve in curves], axis=0)
+        median = np.median([np.where(curve.data, curve.values, 0.0) for curve in heads], axis=0)
         drawn = only(median, median > 0)
-        (line,) = axes.plot(curves[0].index, drawn, color="black", linestyle="--", marker="", zorder=4)
-        entries.append(Entry(line, "", "their median"))
-    if any(curve.noise.any() for curve in curves):
-        entries.append(Entry(draw_noise(axes, curves), "", "values below their error bound: noise"))
+        (line,) = axes.plot(heads[0].index, drawn, color="black", linestyle="--", marker="", zorder=5)
+        entries.append(Entry(line, "", f"median of the {len(heads)} heads" if aggregates else "their median"))
+    entries += draw_aggregates(axes, aggregates)
+    entries += draw_noise(axes, curves, NOISE)
     if zeros:
         entries.append(remark(f"{zeros} values exactly 0: not on this axis"))
     return entries
+
+
+def draw_aggregates(axes: Axes, curves: list[Curve]) -> list[Entry]:
+    """Means over heads and products over layers: each with its name, or where they are many, each kind."""
+    named = by_seed(curves)
+    kinds = [[curve for curve in curves if curve.series.over == over] for over in dict.fromkeys(map(over_of, curves))]
+    few = len(named) <= NAMED
+    groups = named if few else kinds[: len(EMPHASIS)]
+    names = names_of(named) if few else [AGGREGATES.get(over_of(group[0]), over_of(group[0])) for group in groups]
+    entries = []
+    for group, name, (colour, marker) in zip(groups, names, EMPHASIS, strict=False):
+        for curve in group:
+            step = max(1, len(curve.values) // 9)
+            heights = only(curve.values, curve.data)
+            width = 1.6 if len(group) == 1 else 1.0
+            style = {"color": colour, "marker": marker, "markersize": 3, "linewidth": width, "linestyle": "-"}
+            (line,) = axes.plot(curve.index, heights, markevery=step, zorder=4, **style)
+        number = f": {len(group)}, {ranks(group)}" if not few and ranks(group) else facts(group)
+        entries.append(Entry(line, name, number))
+    return entries
+
+
+def over_of(curve: Curve) -> str:
+    """What a curve is a mean or a product over."""
+    return curve.series.over or ""
 
 
 def colour_by_layer(figure: Figure, axes: Axes, layers: Sequence[int | None]) -> list[str]:
@@ -180,13 +264,21 @@ def colour_by_layer(figure: Figure, axes: Axes, layers: Sequence[int | None]) ->
     return [to_hex(colour) for colour in scale.to_rgba(np.asarray(known))]
 
 
-def draw_noise(axes: Axes, curves: list[Curve]) -> Line2D:
+def draw_noise(axes: Axes, curves: list[Curve], words: str) -> list[Entry]:
     """Loose grey dots where a value is below the bound of its error; nothing joins them, since nothing does."""
     places = np.concatenate([curve.index[curve.noise] for curve in curves])
     heights = np.concatenate([curve.values[curve.noise] for curve in curves])
+    seen = heights >= axes.get_ylim()[0]
+    if not heights.size:
+        return []
+    if not seen.any():
+        return [remark(f"{words} and below this axis: noise")]
+    places, heights = places[seen], heights[seen]
     step = max(1, len(places) // DOTS)
-    (dots,) = axes.plot(places[::step], heights[::step], linestyle="", marker=".", markersize=2.5, color=PALE, zorder=2)
-    return dots
+    look = {"linestyle": "", "marker": ".", "markersize": 2.5, "color": PALE, "zorder": 2, "gid": "grey-dots"}
+    (dots,) = axes.plot(places[::step], heights[::step], **look)
+    lost = np.count_nonzero(~seen)
+    return [Entry(dots, "", f"{words}: noise" + (f" ({lost} below this axis)" if lost else ""))]
 
 
 # --- small things -----------------------------------------------------------------------------------------------
