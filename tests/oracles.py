@@ -95,12 +95,18 @@ def singular_values(matrix: Any) -> list[Any]:
     rows, columns = matrix.nrows(), matrix.ncols()
     gram = matrix.transpose() * matrix if columns <= rows else matrix * matrix.transpose()
     try:
-        found = [flint.arb(0).max(value.real).sqrt() for value in flint.acb_mat(gram).eig()]
+        found = [root(value.real) for value in flint.acb_mat(gram).eig()]
     except ValueError:
         return singular_values_by_mpmath(matrix)
-    if any(math.isnan(float(value)) for value in found):
-        return singular_values_by_mpmath(matrix)
     return sorted(found, key=lambda value: float(value.mid()), reverse=True)
+
+
+def root(ball: Any) -> Any:
+    """The square root of a number that is not negative, of which a ball is known."""
+    if ball > 0:
+        return ball.sqrt()
+    half = flint.arb(ball.abs_upper()).sqrt().abs_upper() / 2
+    return half + flint.arb(0, half)
 
 
 def singular_values_by_mpmath(matrix: Any) -> list[Any]:
@@ -137,7 +143,7 @@ def log10(ball: Any) -> Any:
 
 def frobenius(matrix: Any) -> Any:
     """A ball around the Frobenius norm."""
-    return sum((x * x for row in matrix.tolist() for x in row), flint.arb(0)).sqrt()
+    return root(sum((x * x for row in matrix.tolist() for x in row), flint.arb(0)))
 
 
 # --------------------------------------------------------------------------------------------------------- comparisons

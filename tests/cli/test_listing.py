@@ -79,13 +79,6 @@ def test_measures_that_are_computed_only_when_named_say_so() -> None:
     assert named == {"dobrushin", "eigenvalues"}
 
 
-def test_measures_are_listed_in_the_order_in_which_results_show_them() -> None:
-    shown = called("analyze", "--n", "6", "--d", "2", "-m", "all").stdout
-    table = [line.split()[0] for line in shown.splitlines() if re.match(r"  \w", line)]
-    table = [name for name in table if name != "sign"]
-    assert list(listed("measures")) == table
-
-
 def test_an_unknown_kind_is_a_mistake_in_usage() -> None:
     done = called("list", "maskz")
     assert (done.status, done.stdout) == (2, "")
