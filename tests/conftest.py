@@ -4,8 +4,8 @@ import os
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy loads: a result must not depend on the machine's load
 
-from hypothesis import settings  # noqa: E402  after the line above
-from threadpoolctl import threadpool_limits  # noqa: E402
+from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
 threadpool_limits(limits=1, user_api="blas")  # a plug-in of pytest may have loaded numpy already
 

@@ -178,7 +178,9 @@ def exact_scores(queries: Float64, keys: Float64, scale: float) -> Float64:
     factor = Fraction(scale) / root
     exact = [[Fraction(int(x.p), int(x.q)) * factor for x in row] for row in products]
     held = np.array([[float(x) for x in row] for row in exact])
-    if any(Fraction(float(h)) != x for row, line in zip(exact, held, strict=True) for x, h in zip(row, line, strict=True)):
+    if any(
+        Fraction(float(h)) != x for row, line in zip(exact, held, strict=True) for x, h in zip(row, line, strict=True)
+    ):
         raise ArithmeticError("scores are not exact in float64")
     return held
 

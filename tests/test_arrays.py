@@ -81,7 +81,9 @@ def awkward(kind: Storage) -> Float64:
     random = np.random.default_rng(0)
     least = kind.minimum - kind.bits + 1
     exponents = np.r_[np.arange(least - 3, least + kind.bits + 3), -3, -2, -1, 0, 1, 2, 14]
-    significands = np.r_[1.0, 1.5, 1.25, 2 - 2.0**-52, 1 + 2.0**-kind.bits, 1 + 3 * 2.0**-kind.bits, 1 + random.random(60)]
+    significands = np.r_[
+        1.0, 1.5, 1.25, 2 - 2.0**-52, 1 + 2.0**-kind.bits, 1 + 3 * 2.0**-kind.bits, 1 + random.random(60)
+    ]
     numbers = np.ldexp(significands[:, None], exponents[None, :].astype(np.int64)).ravel()
     near = np.concatenate([numbers, np.nextafter(numbers, 0), np.nextafter(numbers, np.inf), [0.0, 5e-324, 1e-310]])
     return np.asarray(np.concatenate([near, -near]))
@@ -91,7 +93,9 @@ def awkward(kind: Storage) -> Float64:
 def test_rounding_is_that_of_numpy_bit_by_bit(name: str) -> None:
     numbers = awkward(STORAGES[name])
     assert same_bits(rounded(numbers, STORAGES[name]), numbers.astype(name).astype(np.float64))
-    random = np.random.default_rng(1).standard_normal(100_000) * 10.0 ** np.random.default_rng(2).uniform(-46, 4, 100_000)
+    random = np.random.default_rng(1).standard_normal(100_000) * 10.0 ** np.random.default_rng(2).uniform(
+        -46, 4, 100_000
+    )
     random = random[np.abs(random) < 6e4]
     assert same_bits(rounded(random, STORAGES[name]), random.astype(name).astype(np.float64))
 
@@ -149,7 +153,9 @@ def test_rounding_to_float64_changes_nothing() -> None:
 # ----------------------------------------------------------------------------------------------------------- conversion
 
 
-@pytest.mark.parametrize("name", ["float16", "float32", "float64", "int8", "int16", "int32", "uint8", "uint32", "int64"])
+@pytest.mark.parametrize(
+    "name", ["float16", "float32", "float64", "int8", "int16", "int32", "uint8", "uint32", "int64"]
+)
 def test_numpy_types_are_converted_exactly(name: str) -> None:
     array = np.array([[0, 1, 2], [3, 5, 7]]).astype(name)
     found = given(array)
@@ -232,7 +238,18 @@ def test_integers_up_to_2_to_the_53_are_exact() -> None:
         torch.ones(2, 2).bool(),
         [["1.0"]],
     ],
-    ids=["bool", "str", "bytes", "object", "fractions", "structured", "dates", "durations", "torch bool", "list of str"],
+    ids=[
+        "bool",
+        "str",
+        "bytes",
+        "object",
+        "fractions",
+        "structured",
+        "dates",
+        "durations",
+        "torch bool",
+        "list of str",
+    ],
 )
 def test_entries_that_are_no_numbers_are_refused(array: Any) -> None:
     """numerics.md A11, and A10 for Booleans."""
@@ -298,8 +315,13 @@ def test_given_is_given_again() -> None:
 
 @pytest.mark.parametrize(
     ("value", "scores", "code"),
-    [(math.nan, False, "RS110"), (math.inf, False, "RS111"), (-math.inf, False, "RS111"), (math.nan, True, "RS110"),
-     (math.inf, True, "RS112")],
+    [
+        (math.nan, False, "RS110"),
+        (math.inf, False, "RS111"),
+        (-math.inf, False, "RS111"),
+        (math.nan, True, "RS110"),
+        (math.inf, True, "RS112"),
+    ],
 )
 def test_what_is_not_finite_is_refused_with_its_place(value: float, scores: bool, code: str) -> None:
     array = np.zeros((3, 4))

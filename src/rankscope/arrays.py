@@ -125,6 +125,9 @@ def given(array: Any, what: str = "the matrix") -> Given:
     if kind in "iu" and array.size and max(abs(int(array.min())), abs(int(array.max()))) > 2**53:
         raise error("RS104", f"{what} holds integers beyond 2^53", "scale them so that float64 holds them exactly")
     wide = np.complex128 if kind == "c" else np.float64
+    check_memory(
+        array.size * np.dtype(wide).itemsize, f"{what} of shape {array.shape}", "give fewer or smaller matrices"
+    )
     with np.errstate(over="ignore", invalid="ignore"):
         values = np.array(array, dtype=wide, order="C")
     if (
@@ -255,13 +258,17 @@ def check_dense(rows: int, columns: int, count: int = 1) -> None:
     )
 
 
+FIXED_THREADS: Final = "RANKSCOPE_BLAS_THREADS"
+"""The environment variable by which the command line says that it fixed the threads before numpy was loaded."""
+
+
 @contextmanager
 def blas_threads(count: int) -> Iterator[None]:
     """Run with `count` BLAS threads. One is the default: results must not depend on the machine's load.
 
     The command line sets the variable before numpy loads, and then nothing is left to do.
     """
-    if os.environ.get("OPENBLAS_NUM_THREADS") == str(count):
+    if os.environ.get(FIXED_THREADS) == str(count):
         yield
         return
     from threadpoolctl import threadpool_limits

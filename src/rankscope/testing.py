@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rankscope.analyzer.measure import Measure
+from rankscope.analyzer.measure import NOT_FINITE, Measure
 from rankscope.arrays import EPS, Array, Boolean
 from rankscope.attention import naive
 from rankscope.attention.build import attention, matrix, single
@@ -191,6 +191,7 @@ def check_measure(measure: Measure) -> None:
         for record in table:
             for each in (record.value, record.low, record.high):
                 require(each is None or math.isfinite(each), f"{measure.name} of the {name} matrix is {each}")
+            require(record.because != NOT_FINITE, f"{measure.name} of the {name} matrix is not finite")
             require(
                 record.value is not None or record.because,
                 f"{measure.name} of the {name} matrix is null without a reason",

@@ -50,7 +50,19 @@ def no_factorisation(monkeypatch: pytest.MonkeyPatch) -> None:
     def entered(*_: Any, **__: Any) -> None:
         raise AssertionError("a factorisation was entered with numbers that are not finite")
 
-    for name in ("svd", "svdvals", "qr", "slogdet", "det", "inv", "eigvals", "eigvalsh", "solve", "norm", "matrix_rank"):
+    for name in (
+        "svd",
+        "svdvals",
+        "qr",
+        "slogdet",
+        "det",
+        "inv",
+        "eigvals",
+        "eigvalsh",
+        "solve",
+        "norm",
+        "matrix_rank",
+    ):
         monkeypatch.setattr(np.linalg, name, entered)
 
 
@@ -508,7 +520,9 @@ def test_the_series_is_there_at_every_scale_that_float64_holds(exponent: int) ->
     matrix = np.array([[2.0, 1.0], [1.0, 3.0]]) * 2.0**exponent
     series = rs.analyze(matrix, measures=["stable_rank"]).table.series
     assert len(series) == 1
-    assert np.allclose(series[0].values, np.sort(np.linalg.eigvalsh([[2, 1], [1, 3]]))[::-1] * 2.0**exponent, rtol=1e-15)
+    assert np.allclose(
+        series[0].values, np.sort(np.linalg.eigvalsh([[2, 1], [1, 3]]))[::-1] * 2.0**exponent, rtol=1e-15
+    )
 
 
 def test_measures_are_chosen_by_name_in_the_order_of_their_groups() -> None:

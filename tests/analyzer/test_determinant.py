@@ -102,9 +102,7 @@ def test_one_triangle_by_hand_in_mpmath() -> None:
 
 @settings(max_examples=100)
 @given(SEEDS, st.integers(1, 10), st.sampled_from(["bidirectional", "prefix:2", "window:2"]), st.sampled_from(SCALES))
-def test_dense_blocks_enclose_the_truth_or_say_that_they_cannot(
-    seed: int, size: int, mask: str, scale: float
-) -> None:
+def test_dense_blocks_enclose_the_truth_or_say_that_they_cannot(seed: int, size: int, mask: str, scale: float) -> None:
     with precision(8 * DIGITS_60):
         operator, truth = softmax_of(seed, size, mask, scale)
         found = rs.logdet(operator)
@@ -200,8 +198,9 @@ def test_the_determinant_of_a_product_is_the_sum(seed: int, masks: list[str], sc
 
 
 def test_lower_times_upper_is_the_sum_with_sign_plus_one() -> None:
-    lower, upper = (single(attention(*np.random.default_rng(i).standard_normal((2, 40, 8)), mask=TRIANGLES[i]))
-                    for i in (0, 1))
+    lower, upper = (
+        single(attention(*np.random.default_rng(i).standard_normal((2, 40, 8)), mask=TRIANGLES[i])) for i in (0, 1)
+    )
     found = rs.logdet(Product((upper, lower)))
     one, two = rs.logdet(lower).log_abs, rs.logdet(upper).log_abs
     assert one is not None

@@ -11,8 +11,15 @@ import rankscope as rs
 from rankscope.attention.build import attention, single
 from rankscope.attention.operators import Operator
 from rankscope.errors import RankscopeError
-from tests.oracles import DIGITS_60, inside, log_determinant, precision, rational, uniform_causal
-from tests.oracles import uniform_causal_log_determinant
+from tests.oracles import (
+    DIGITS_60,
+    inside,
+    log_determinant,
+    precision,
+    rational,
+    uniform_causal,
+    uniform_causal_log_determinant,
+)
 
 
 def standard(n: int = 512, d: int = 64, **options: object) -> Operator:

@@ -44,7 +44,11 @@ def test_every_measure_is_a_function_that_returns_a_record(name: str) -> None:
 
 @pytest.mark.parametrize("name", measures().names())
 def test_the_function_and_the_table_give_the_same_record(name: str) -> None:
-    for operator in (single(attention(QUERIES, KEYS)), single(QUERIES), single(attention(QUERIES, KEYS, kernel="linear"))):
+    for operator in (
+        single(attention(QUERIES, KEYS)),
+        single(QUERIES),
+        single(attention(QUERIES, KEYS, kernel="linear")),
+    ):
         table = rs.analyze(operator, measures=["all"]).table
         assert measures()[name].function(operator) == next(record for record in table if record.measure == name)
 
@@ -97,8 +101,16 @@ def test_a_measure_is_given_what_its_parameters_are_annotated_with() -> None:
     record = everything(attention(QUERIES, KEYS, mask="causal"), rtol=1e-3)
     assert isinstance(everything, Measure)
     assert (record.measure, record.value, record.unit, record.guarantee) == ("everything", 1.5, "nats", "estimated")
-    for name, kind in [("spectrum", Spectrum), ("determinant", LogDet), ("smallest", Smallest), ("rows", Rows),
-                       ("scores", Scores), ("bounds", Bounds), ("storage", Storage), ("numerics", rs.Numerics)]:
+    for name, kind in [
+        ("spectrum", Spectrum),
+        ("determinant", LogDet),
+        ("smallest", Smallest),
+        ("rows", Rows),
+        ("scores", Scores),
+        ("bounds", Bounds),
+        ("storage", Storage),
+        ("numerics", rs.Numerics),
+    ]:
         assert isinstance(given[name], kind)
     assert given["numerics"] == rs.Numerics(None, 1e-3)
 
@@ -119,15 +131,24 @@ def test_a_reading_keeps_bounds_series_and_details() -> None:
     def first_row(rows: Rows) -> Reading:
         """The sum of the first row, with the row as a series."""
         weights = rows.weights[0]
-        return Reading(float(weights.sum()), "enclosed", "by hand", low=0.0, high=2.0, details={"n": len(weights)},
-                       series={"first": weights.tolist()})
+        return Reading(
+            float(weights.sum()),
+            "enclosed",
+            "by hand",
+            low=0.0,
+            high=2.0,
+            details={"n": len(weights)},
+            series={"first": weights.tolist()},
+        )
 
     result = rs.analyze(np.eye(3), measures=["first_row"])
     record = result["first_row"]
     assert isinstance(record, rs.Record)
     assert (record.value, record.low, record.high, record.guarantee) == (1.0, 0.0, 2.0, "enclosed")
     assert (record.group, record.method, record.details) == ("rows", "by hand", {"n": 3})
-    assert [(each.name, each.values, each.index) for each in result.table.series] == [("first", [1.0, 0.0, 0.0], [1, 2, 3])]
+    assert [(each.name, each.values, each.index) for each in result.table.series] == [
+        ("first", [1.0, 0.0, 0.0], [1, 2, 3])
+    ]
     assert "first_row" not in {each.measure for each in rs.analyze(np.eye(3)).table}
 
 
@@ -177,7 +198,10 @@ def test_needs_are_computed_once() -> None:
                 "rank_scores": ["factors"],
             },
         ),
-        ({"scale": 4096.0}, {"rank_exact": ["scores", "stored"], "logdet": ["scores", "stored"], "stable_rank": ["scores"]}),
+        (
+            {"scale": 4096.0},
+            {"rank_exact": ["scores", "stored"], "logdet": ["scores", "stored"], "stable_rank": ["scores"]},
+        ),
         ({"kernel": "linear"}, {"rank_exact": ["factors"], "logdet": ["factors"], "stable_rank": ["factors"]}),
     ],
     ids=["float64", "float16", "underflow", "linear"],

@@ -350,6 +350,13 @@ def test_plain_definitions_on_rows_that_are_known() -> None:
     assert oracles.entropy([0.5, 0.5, 0.0]) == pytest.approx(math.log(2), abs=EPS)
     assert oracles.dobrushin([[1.0, 0.0], [0.0, 1.0]]) == 1.0
     assert oracles.effective_rank([3.0, 3.0, 3.0]) == pytest.approx(3.0, abs=8 * EPS)
-    for a, b in itertools.pairwise([oracles.stable_rank([3, 2, 1]), oracles.nuclear_rank([3, 2, 1]),
-                                    oracles.participation_ratio([3, 2, 1]), oracles.effective_rank([3, 2, 1]), 3.0]):
+    for a, b in itertools.pairwise(
+        [
+            oracles.stable_rank([3, 2, 1]),
+            oracles.nuclear_rank([3, 2, 1]),
+            oracles.participation_ratio([3, 2, 1]),
+            oracles.effective_rank([3, 2, 1]),
+            3.0,
+        ]
+    ):
         assert a < b

@@ -219,7 +219,9 @@ def test_the_exact_spectrum_of_a_diagonal_is_always_decided() -> None:
 
 
 @settings(max_examples=100)
-@given(SEEDS, st.integers(1, 8), st.sampled_from(sorted(SEES)), st.sampled_from([1.0, 16.0, 64.0]), st.floats(1e-16, 0.5))
+@given(
+    SEEDS, st.integers(1, 8), st.sampled_from(sorted(SEES)), st.sampled_from([1.0, 16.0, 64.0]), st.floats(1e-16, 0.5)
+)
 def test_the_interval_holds_the_count_of_the_exact_softmax(
     seed: int, size: int, mask: str, scale: float, rtol: float
 ) -> None:
@@ -228,8 +230,10 @@ def test_the_interval_holds_the_count_of_the_exact_softmax(
     with precision(2 * DIGITS_60):
         truths = singular_values(softmax(exact_scores(queries, keys, scale), seen_by(SEES[mask], size, size)))
         tolerance = oracles.flint.arb(rtol) * truths[0]
-        surely, possibly = (sum(bool(test(true)) for true in truths) for test in (
-            lambda true: true > tolerance, lambda true: not true <= tolerance))
+        surely, possibly = (
+            sum(bool(test(true)) for true in truths)
+            for test in (lambda true: true > tolerance, lambda true: not true <= tolerance)
+        )
     assert found.low is not None
     assert found.high is not None
     assert found.low <= possibly
@@ -318,8 +322,10 @@ def test_stable_nuclear_participation_effective_and_exact_rank_are_a_chain(seed:
     """Σσ² ≤ σ₁Σσ; Rényi-2 ≤ Shannon ≤ Hartley (science.md part C), up to the rounding of the sums."""
     values = spectra(seed)
     matrix = np.diag(values)
-    chain = [getattr(rs, name)(matrix).value
-             for name in ("stable_rank", "nuclear_rank", "participation_ratio", "effective_rank")]
+    chain = [
+        getattr(rs, name)(matrix).value
+        for name in ("stable_rank", "nuclear_rank", "participation_ratio", "effective_rank")
+    ]
     chain.append(rs.rank_exact(matrix).value)
     slack = 1 + 8 * (len(values) + 4) * UNIT * (1 + math.log(len(values)))
     assert all(a <= b * slack for a, b in itertools.pairwise(chain)), chain
@@ -349,7 +355,11 @@ def test_ranks_do_not_change_when_the_matrix_is_scaled_by_a_power_of_two(seed: i
     for rule in RULES:
         one, two = (rs.rank_numerical(each, rule=rule.name) for each in (matrix, scaled))
         assert (one.value, one.low, one.high, one.details["ladder"], one.details["gap"]) == (
-            two.value, two.low, two.high, two.details["ladder"], two.details["gap"]
+            two.value,
+            two.low,
+            two.high,
+            two.details["ladder"],
+            two.details["gap"],
         ), rule.name
 
 

@@ -185,7 +185,9 @@ def test_the_truth_of_n_64_by_the_inverse_of_balls() -> None:
     assert abs(logarithm - -18.050344840989) <= 1e-3
 
 
-@pytest.mark.parametrize("matrix", [np.zeros((3, 3)), np.ones((4, 4)), np.diag([1.0, 0.0]), np.tril(np.ones((3, 3)), -1)])
+@pytest.mark.parametrize(
+    "matrix", [np.zeros((3, 3)), np.ones((4, 4)), np.diag([1.0, 0.0]), np.tril(np.ones((3, 3)), -1)]
+)
 def test_singular_matrices_have_no_logarithm(matrix: Float64) -> None:
     found = rs.log10_sigma_min(matrix)
     assert (found.value, found.guarantee) == (None, "proved")
@@ -215,7 +217,9 @@ def test_scaling_by_a_power_of_two_shifts_the_logarithm(exponent: int, mask: str
 
 
 def test_complex_triangles_do_not_pretend_to_underflow() -> None:
-    matrix = np.asarray(single(attention(*dyadic(np.random.default_rng(0), 2, 8, HEAD), mask="causal", scale=16.0)).matrix)
+    matrix = np.asarray(
+        single(attention(*dyadic(np.random.default_rng(0), 2, 8, HEAD), mask="causal", scale=16.0)).matrix
+    )
     found = rs.log10_sigma_min(matrix * (1 + 1j))
     real = rs.log10_sigma_min(matrix)
     assert real.low is not None

@@ -34,7 +34,9 @@ def test_the_largest_value_and_the_first_ratio_enclose_the_truth(seed: int, size
     operator = single(attention(queries, keys, mask=mask, scale=scale))
     largest, ratio = rs.sigma_max(operator), rs.sv_ratio_1_2(operator)
     with precision(DIGITS_60):
-        first, second, *_ = singular_values(softmax(exact_scores(queries, keys, scale), seen_by(SEES[mask], size, size)))
+        first, second, *_ = singular_values(
+            softmax(exact_scores(queries, keys, scale), seen_by(SEES[mask], size, size))
+        )
         assert inside(largest.low, first, largest.high)
         assert inside(ratio.low, first / second, ratio.high)
     for found in (largest, ratio):

@@ -152,9 +152,9 @@ LAYOUTS: dict[str, Callable[[Float64], Any]] = {
     "torch, transposed": lambda x: torch.from_numpy(x.T.copy()).T,
     "torch with a gradient": lambda x: torch.from_numpy(x.copy()).requires_grad_(),
     "torch parameter": lambda x: torch.nn.Parameter(torch.from_numpy(x.copy())),
-    "torch, negated lazily": lambda x: torch.view_as_complex(torch.stack([-torch.tensor(x), -torch.tensor(x)], -1))
-    .conj()
-    .imag,
+    "torch, negated lazily": lambda x: (
+        torch.view_as_complex(torch.stack([-torch.tensor(x), -torch.tensor(x)], -1)).conj().imag
+    ),
 }
 
 

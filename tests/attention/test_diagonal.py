@@ -7,8 +7,19 @@ import rankscope as rs
 from rankscope.attention.build import attention, single
 from rankscope.attention.diagonal import diagonal
 from rankscope.attention.operators import Mean, Operator, Product
-from tests.oracles import DIGITS_60, SEES, UNIT, away, dyadic, exact_scores, inside, log_determinant, precision
-from tests.oracles import seen_by, softmax
+from tests.oracles import (
+    DIGITS_60,
+    SEES,
+    UNIT,
+    away,
+    dyadic,
+    exact_scores,
+    inside,
+    log_determinant,
+    precision,
+    seen_by,
+    softmax,
+)
 
 SIZE, HEAD = 5, 4
 
@@ -33,7 +44,10 @@ def test_products_and_means_of_one_side_keep_the_exact_diagonal(mask: str, scale
         product, total = truths[0], truths[0]
         for truth in truths[1:]:
             product, total = product * truth, total + truth  # type: ignore[operator]
-        for composed, exact, factor in ((Product(tuple(operators)), product, 1), (Mean(tuple(operators)), total, count)):
+        for composed, exact, factor in (
+            (Product(tuple(operators)), product, 1),
+            (Mean(tuple(operators)), total, count),
+        ):
             own = diagonal(composed)
             assert own is not None
             for i in range(SIZE):

@@ -17,6 +17,7 @@ from tests.oracles import (
     UNIT,
     Float64,
     away,
+    balls,
     dyadic,
     exact_scores,
     frobenius,
@@ -24,7 +25,6 @@ from tests.oracles import (
     log_determinant,
     precision,
     rational,
-    balls,
     seen_by,
     softmax,
 )

@@ -8,7 +8,6 @@ import stat
 import struct
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -275,21 +274,14 @@ class Hidden(MetaPathFinder):
 
 
 @pytest.fixture
-def without_pyarrow() -> Iterator[None]:
-    def find_spec(name: str, package: str | None = None) -> ModuleSpec | None:
-        return None if name == "pyarrow" else real(name, package)
-
+def without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 
     real = importlib.util.find_spec
-    hidden = Hidden("pyarrow")
-    loaded = {name: module for name, module in sys.modules.items() if name.partition(".")[0] != "pyarrow"}
-    with (
-        mock.patch.dict(sys.modules, loaded, clear=True),
-        mock.patch.object(sys, "meta_path", [hidden, *sys.meta_path]),
-        mock.patch("importlib.util.find_spec", find_spec),
-    ):
-        yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Hidden("pyarrow"), *sys.meta_path])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyarrow" else real(name))
 
 
 @pytest.mark.usefixtures("without_pyarrow")

@@ -67,7 +67,7 @@ def test_the_corpus_differs_from_files_that_are_read(tmp_path: Path) -> None:
     ("case", "remedy"),
     [
         ("pickle: .pt", "safetensors.torch.save_file"),
-        ("other: .csv", "give one of .npy, .npz, .safetensors"),
+        ("other: .csv", "Give one of .npy, .npz, .safetensors"),
         ("npy: version 4", "version 4.0"),
         ("npy: version 1.1", "version 1.1"),
         ("safetensors: float8", "to(torch.bfloat16), which is exact"),

@@ -141,6 +141,99 @@ def coarse_tolerance() -> Table:
     return replace(table, records=[table.records[0], *ranks, *table.records[2:]])
 
 
+def placed(table: Table, *, over: str | None = None, layer: int | None = None, seed: int | None = None) -> Table:
+    """The same result as that of a mean, a product or a seed."""
+    records = [replace(record, over=over, layer=layer, seed=seed) for record in table.records]
+    return replace(
+        table, records=records, series=[replace(each, over=over, layer=layer, seed=seed) for each in table.series]
+    )
+
+
+def stacked() -> Table:
+    """2 layers × 8 heads, the mean of each layer and the product, whose spectra are far from those of the heads."""
+    parts = [
+        result(attention(32, i, causal=True), f"layer {i // 8} head {i}", -30.0, number=i, layer=i // 8)
+        for i in range(16)
+    ]
+    weights = [attention(32, i, causal=False) for i in range(2)]
+    parts += [
+        placed(result(w, f"mean over 8 heads of layer {i}", number=16 + i), over="heads-mean", layer=i)
+        for i, w in enumerate(weights)
+    ]
+    product = result(weights[0] @ weights[1], "product over 2 layers", number=18)
+    return joined([*parts, placed(product, over="layers-product")])
+
+
+def seeded() -> Table:
+    """Two labels, each with four seeds."""
+    return joined(
+        [
+            placed(result(attention(48, i % 4, causal=i < 4, scale=2.0), "ab"[i // 4], number=i), seed=i % 4)
+            for i in range(8)
+        ]
+    )
+
+
+def loose() -> Table:
+    """Six matrices whose bounds and tolerances lie decades apart: one curve runs below the bound of another."""
+    parts = []
+    for i in range(6):
+        table = result(attention(48, i, causal=True, scale=2.0), f"matrix {i}", -40.0 - i, number=i)
+        records = [
+            replace(record, details={"tolerance": 10.0 ** (i - 13), "rule": "numpy"}) if record.details else record
+            for record in table.records
+        ]
+        series = [replace(each, errors=[10.0 ** (i - 14)] * 48) for each in table.series]
+        parts.append(replace(table, records=records, series=series))
+    return joined(parts)
+
+
+def deep_noise() -> Table:
+    """What lies below the error bound lies below the axis as well."""
+    table = causal()
+    series = table.series[0]
+    return replace(table, series=[replace(series, values=[*series.values[:-2], 1e-30, 0.0])])
+
+
+def tolerance_in_noise() -> Table:
+    """A tolerance far below the error bound: its line passes where words about the noise would stand."""
+    table = causal()
+    records = [
+        replace(record, details={"tolerance": 1e-14, "rule": "numpy"}) if record.details else record
+        for record in table.records
+    ]
+    return replace(table, records=records, series=[replace(table.series[0], errors=[1e-13] * 64)])
+
+
+def two_subjects() -> Table:
+    """The exact rank of the scores, of which only a bound is known, and of the numbers that are stored."""
+    table = bidirectional()
+    bounds = Record(0, "rank_exact", None, low=1, high=64, guarantee="proved", subject="scores", seed=7)
+    return replace(table, records=[bounds, replace(bounds, subject="stored"), *table.records[1:]])
+
+
+def refused(number: int = 0) -> Table:
+    """A matrix that was not measured, for a reason that its label is part of."""
+    because = f"NaN in {HOSTILE[4]} {number}"
+    record = Record(number, "rank_exact", None, because=because, status="refused", code="RS110")
+    return Table({}, [Matrix(number, HOSTILE[4], 8, 8)], [record], [])
+
+
+def all_refused() -> Table:
+    return joined([refused(i) for i in range(9)])
+
+
+def empty() -> Table:
+    """A matrix of no entries, of which no singular values were measured."""
+    return Table({}, [Matrix(0, "empty", 0, 0)], [Record(0, "rank_exact", 0, guarantee="proved")], [])
+
+
+def mixed() -> Table:
+    """Two matrices with a curve, and two without."""
+    some = [result(attention(24, i, causal=False), f"matrix {i}", number=i) for i in range(2)]
+    return joined([*some, refused(2), replace(empty(), matrices=[Matrix(3, "empty", 0, 0)], records=[])])
+
+
 TABLES: dict[str, Callable[[], Table]] = {
     each.__name__: each
     for each in (
@@ -157,5 +250,15 @@ TABLES: dict[str, Callable[[], Table]] = {
         low_rank,
         leading,
         coarse_tolerance,
+        stacked,
+        seeded,
+        loose,
+        deep_noise,
+        tolerance_in_noise,
+        two_subjects,
+        refused,
+        all_refused,
+        empty,
+        mixed,
     )
 }

@@ -8,10 +8,13 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+import rankscope as rs
 from rankscope.errors import UsageError
+from rankscope.records import Matrix, Record, Table
 from rankscope.report.document import COLUMNS, CONTINUED, folded, heading, lines_of, to_html, to_pdf
 from rankscope.report.figure import columns, style
 from rankscope.report.figures import _pages
+from rankscope.report.save import to_text
 from tests.report.synthetic import HOSTILE, TABLES
 
 TEXT = "\n".join(f"{i:4d} │ {'═' * 20} $x$ <b>&amp; {'ab ' * (i % 40)}" for i in range(80)) + "\n" + "\n".join(HOSTILE)
@@ -77,7 +80,15 @@ def test_the_explanation_stands_below_the_figure() -> None:
     assert box.x1 < page.bbox.x1
 
 
-@pytest.mark.parametrize("line", ["", "short", "x" * 80, "x" * 81, "注" * 100, "word " * 60])
+@pytest.mark.parametrize("masks", [["bidirectional", "causal"], ["causal", "prefix:16", "window:3"], ["causal"] * 9])
+def test_the_tables_of_a_comparison_are_not_folded(masks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    rows = lines_of(to_text(rs.compare(masks, n=32, d=4).table, "table"))
+    assert max(map(len, rows)) <= COLUMNS
+    assert [folded(_pages.drawable(row)) for row in rows] == [[_pages.drawable(row)] for row in rows]
+
+
+@pytest.mark.parametrize("line", ["", "short", "x" * 80, "x" * 81, "注" * 100, "word " * 60, "x\u0302" * 80])
 def test_folded_keeps_every_character_within_the_columns(line: str) -> None:
     pieces = folded(line)
     assert all(sum(map(columns, piece)) <= COLUMNS for piece in pieces)
@@ -128,6 +139,46 @@ def test_html_holds_every_line() -> None:
     reader.feed(content)
     assert reader.text.split("\n") == lines_of(TEXT)
     assert html.escape(lines_of(HOSTILE[4])[0]) in content
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "left_out"),
+    [
+        ("causal", ["Shaded band:", "Arrow:", "Dashed line:"], ["Light band:"]),
+        ("bidirectional", ["Curve:"], ["Shaded band:", "Arrow:", "Dashed line:", "Grey dots:"]),
+        ("nothing", [], ["Curve:", "Shaded band:", "Arrow:"]),
+    ],
+)
+def test_a_document_explains_what_its_figure_has(name: str, shown: list[str], left_out: list[str]) -> None:
+    content = to_html(TABLES[name](), "", "spectrum").decode()
+    with style():
+        page = _pages.figure_page(TABLES[name](), "spectrum", "Rank of attention")
+    written = "\n".join(text.get_text() for text in page.texts)
+    for said in (content, written):
+        assert all(words in said for words in shown)
+        assert not any(words in said for words in left_out)
+
+
+def test_a_result_without_spectra_is_a_document_without_a_figure() -> None:
+    table = Table({}, [Matrix(0, "a", 8, 8)], [Record(0, "rank_exact", 8)], [])
+    content = to_html(table, "the numbers", "spectrum").decode()
+    assert "<p>No figure: a figure of singular values from a result that has none. Measure something" in content
+    assert "<pre>the numbers</pre>" in content
+    assert "<svg" not in content
+    assert page_count(to_pdf(table, "the numbers", "spectrum")) == 2
+
+
+def test_long_lines_of_html_wrap_where_a_table_fits() -> None:
+    content = to_html(TABLES["nothing"](), "", "spectrum").decode()
+    assert "@media (min-width: 48rem) { pre { white-space: pre-wrap; overflow-wrap: anywhere; } }" in content
+    assert "overflow-x: auto" in content
+
+
+def test_heading_and_figure_agree_on_the_count() -> None:
+    assert heading(TABLES["mixed"]()) == "Rank of attention: 4 matrices"
+    with style():
+        page = _pages.figure_page(TABLES["mixed"](), "spectrum", "Rank of attention")
+    assert "Singular values of 2 of 4 matrices" in page.axes[0].get_title(loc="left")
 
 
 def test_heading_names_the_only_matrix() -> None:

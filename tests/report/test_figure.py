@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from itertools import combinations
 from xml.etree import ElementTree
@@ -15,10 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from rankscope.analyzer.analyze import LONGEST_SERIES
 from rankscope.errors import UsageError
+from rankscope.records import Matrix, Record, Table
 from rankscope.report import figure as catalogue
 from rankscope.report.figure import draw, help_of, names, printable, reading_of, shortened, to_bytes, visible
-from tests.report.synthetic import HOSTILE, TABLES
+from rankscope.report.figures import _curve
+from tests.report.synthetic import HOSTILE, TABLES, attention, joined, result, zero
 
 
 @cache
@@ -54,7 +58,7 @@ def test_every_figure_has_a_name_and_a_help() -> None:
 
 def test_an_unknown_figure_is_an_error_that_names_the_nearest() -> None:
     for use in (help_of, lambda name: draw(name, TABLES["one"]())):
-        with pytest.raises(UsageError, match=r"RS001.*did you mean 'spectrum'"):
+        with pytest.raises(UsageError, match=r"RS001.*Did you mean 'spectrum'"):
             use("spectra")
     with pytest.raises(UsageError, match="RS001"):
         help_of("../spectrum")
@@ -188,8 +192,8 @@ def test_a_floor_far_below_is_named_instead_of_drawn() -> None:
 def test_some_matrices_are_told_apart_by_more_than_colour() -> None:
     said = words("three")
     assert "Singular values of 3 matrices" in said
-    assert "matrix 0: rank 62 of 64, true log₁₀ σₘᵢₙ = −40.2" in said
-    assert "matrix 2: rank 48 of 48" in said
+    assert "matrix 0: numerical rank 62 of 64, true log₁₀ σₘᵢₙ = −40.2" in said
+    assert "matrix 2: numerical rank 48 of 48" in said
     assert len(drawn("three").axes[0].get_lines()) == 5, "three curves, their noise, one line for tolerances that agree"
     lines = drawn("three").axes[0].get_lines()[:3]
     assert len({str(line.get_linestyle()) for line in lines}) == 3
@@ -213,15 +217,146 @@ def test_many_heads_are_coloured_by_layer() -> None:
         ("low_rank", "56 values exactly 0: not on this axis"),
         ("leading", "only the leading 20 of 64 values are known"),
         ("coarse_tolerance", "tolerance (rule storage): numerical rank 62 of 64"),
+        ("deep_noise", "2 values below it and below this axis: noise"),
+        ("refused", "refused, RS110: NaN in <script>"),
+        ("all_refused", "and 5 more without a curve"),
+        ("empty", "a matrix of 0 × 0 has no singular values"),
+        ("mixed", "Singular values of 2 of 4 matrices, 24 × 24"),
+        ("mixed", "2 of 4 matrices: no value to draw"),
+        ("two_subjects", "exact rank of the scores ≤ 64 (proved)"),
+        ("two_subjects", "numerical rank 64 (estimated) · effective rank 12.34 (estimated)"),
+        ("two_subjects", "float64 · seed 7"),
+        ("seeded", "float64 · seeds 0 to 3"),
     ],
 )
 def test_what_is_missing_is_said(name: str, expected: str) -> None:
     assert expected in words(name)
 
 
-def test_a_table_with_one_matrix_that_has_no_curve_says_so() -> None:
-    from tests.report.synthetic import joined, result, zero
+@pytest.mark.parametrize("name", TABLES)
+def test_no_line_strikes_words_through(name: str) -> None:
+    figure = drawn(name)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    drawn_lines = [line for line in axes.get_lines() if line.get_gid() == "dashed-line"]
+    heights = [float(axes.transData.transform((1, float(np.ravel(line.get_ydata())[0])))[1]) for line in drawn_lines]
+    edges = [edge for patch in axes.patches for edge in (patch.get_window_extent().y0, patch.get_window_extent().y1)]
+    for text in axes.texts:
+        if text.get_text():
+            box = text.get_window_extent()
+            assert not any(box.y0 < height < box.y1 for height in (*heights, *edges)), text
 
+
+@pytest.mark.parametrize("name", TABLES)
+def test_no_curve_runs_through_the_band_of_noise(name: str) -> None:
+    axes = drawn(name).axes[0]
+    tops = [patch.get_window_extent().y1 for patch in axes.patches if patch.get_gid() == "shaded-band"]
+    top = max((float(axes.transData.inverted().transform((0, height))[1]) for height in tops), default=0.0)
+    solid = [line for line in axes.get_lines() if line.get_gid() not in ("grey-dots", "dashed-line")]
+    for line in solid:
+        heights = np.asarray(line.get_ydata(), dtype=float)
+        assert not (heights < top * (1 - 1e-9)).any()
+
+
+def test_the_band_of_several_matrices_is_noise_of_all() -> None:
+    assert "below every error bound: noise" in words("loose")
+    largest = [max(series.values) for series in TABLES["loose"]().series]
+    (band,) = [patch for patch in drawn("loose").axes[0].patches if patch.get_gid() == "shaded-band"]
+    least = min(10.0 ** (i - 14) / size for i, size in enumerate(largest))
+    top = drawn("loose").axes[0].transData.inverted().transform((0, band.get_window_extent().y1))[1]
+    assert top == pytest.approx(least, rel=1e-6)
+
+
+def test_many_tolerances_are_one_band_with_one_label() -> None:
+    axes = drawn("loose").axes[0]
+    assert [patch.get_gid() for patch in axes.patches].count("light-band") == 1
+    assert not [line for line in axes.get_lines() if line.get_gid() == "dashed-line"]
+    assert words("loose").count("tolerances ") == 1
+    assert re.search(r"tolerances [\d.]+·10⁻¹⁴ to [\d.]+·10⁻⁹ \(rule numpy\)", words("loose"))
+
+
+def test_means_and_products_have_their_own_curves_and_no_part_in_the_median() -> None:
+    axes = drawn("stacked").axes[0]
+    assert len(axes.collections[0].get_paths()) == 16
+    said = words("stacked")
+    assert "16 heads, coloured by layer" in said
+    assert "median of the 16 heads" in said
+    for name in ("mean over 8 heads of layer 0", "mean over 8 heads of layer 1", "product over 2 layers"):
+        assert f"{name}: numerical rank 32 of 32" in said
+    table = TABLES["stacked"]()
+    spectra = [np.asarray(series.values) / max(series.values) for series in table.series[:16]]
+    (median,) = [line for line in axes.get_lines() if line.get_color() == "black"]
+    assert np.asarray(median.get_ydata(), dtype=float)[:20] == pytest.approx(np.median(spectra, axis=0)[:20])
+    assert len({line.get_color() for line in axes.get_lines() if line.get_linewidth() == 1.6}) == 3
+
+
+def test_many_means_share_a_name() -> None:
+    table = TABLES["stacked"]()
+    mean = joined([replace(table, matrices=[table.matrices[16]], records=[], series=[table.series[16]])])
+    more = [
+        replace(
+            mean,
+            matrices=[replace(mean.matrices[0], id=19 + i, label=f"mean of layer {2 + i}")],
+            series=[replace(mean.series[0], matrix=19 + i, layer=2 + i)],
+        )
+        for i in range(4)
+    ]
+    said = "\n".join(text.get_text() for text in texts(draw("spectrum", joined([table, *more]))))
+    assert "6 means over heads" in said
+    assert "product over 2 layers: numerical rank 32 of 32" in said
+
+
+def test_seeds_of_a_label_share_a_colour_and_a_line_of_the_legend() -> None:
+    said = words("seeded")
+    assert "a: 4 seeds, numerical rank" in said
+    assert "b: 4 seeds, numerical rank 48 of 48" in said
+    curves = [line for line in drawn("seeded").axes[0].get_lines() if len(np.asarray(line.get_xdata())) == 48]
+    assert len(curves) == 8
+    assert len({line.get_color() for line in curves}) == 2
+    assert {line.get_linewidth() for line in curves} == {0.6}
+
+
+def test_curves_of_one_label_are_told_apart_by_what_differs() -> None:
+    twins = [result(attention(n, 0, causal=False), "twin", number=n) for n in (8, 12)]
+    said = "\n".join(text.get_text() for text in texts(draw("spectrum", joined(twins))))
+    assert "twin 8 × 8: numerical rank 8 of 8" in said
+    assert "twin 12 × 12: numerical rank 12 of 12" in said
+    same = [result(attention(8, i, causal=False), "twin", number=i) for i in (3, 5)]
+    said = "\n".join(text.get_text() for text in texts(draw("spectrum", joined(same))))
+    assert "twin matrix 3: numerical rank 8 of 8" in said
+
+
+def test_a_result_without_spectra_has_no_figure() -> None:
+    ranks = Table({}, [Matrix(0, "a", 8, 8)], [Record(0, "rank_exact", 8)], [])
+    with pytest.raises(UsageError, match=r"RS003: a figure of singular values .* none\. Measure something") as caught:
+        draw("spectrum", ranks)
+    assert "--measure" in caught.value.remedy
+    with pytest.raises(UsageError, match="RS003"):
+        draw("spectrum", joined([ranks, replace(TABLES["refused"](), matrices=[Matrix(1, "b", 8, 8)])]))
+
+
+def test_a_spectrum_too_long_to_be_kept_is_named_as_the_reason() -> None:
+    assert _curve.LONGEST == LONGEST_SERIES
+    large = Table({}, [Matrix(0, "a", 5000, 4097)], [Record(0, "rank_numerical", 8)], [])
+    with pytest.raises(UsageError, match=r"RS003.*spectra of n > 4096 are not kept\. Save the result as a table"):
+        draw("spectrum", large)
+    wide = replace(large, matrices=[Matrix(0, "a", 5000, 4096)])
+    said = "\n".join(text.get_text() for text in texts(draw("spectrum", wide)))
+    assert "the singular values lie outside the range of float64" in said
+
+
+def test_only_the_marks_of_a_figure_are_explained() -> None:
+    everything = reading_of("spectrum").splitlines()
+    marks = {"Curve", "Shaded band", "Grey dots", "Dashed line", "Light band", "Arrow"}
+    assert {paragraph.partition(":")[0] for paragraph in everything} == marks
+    shown = {name: {p.partition(":")[0] for p in reading_of("spectrum", drawn(name)).splitlines()} for name in TABLES}
+    assert shown["causal"] == marks - {"Light band"}
+    assert shown["bidirectional"] == {"Curve"}
+    assert shown["loose"] == marks - {"Dashed line"}
+    assert shown["nothing"] == set()
+
+
+def test_a_table_with_one_matrix_that_has_no_curve_says_so() -> None:
     gone = zero()
     table = joined([gone, result(np.eye(4), "identity", number=1)])
     said = "\n".join(text.get_text() for text in texts(draw("spectrum", table)))
@@ -233,9 +368,9 @@ def test_a_table_with_one_matrix_that_has_no_curve_says_so() -> None:
 
 def test_hostile_labels_are_shown_as_they_are_and_not_as_formulas() -> None:
     said = words("hostile")
-    assert r"$\foo$ Ba$$in: rank" in said
-    assert "_hidden from legends: rank" in said
-    assert f"matrix {len(HOSTILE) - 1}: rank" in said, "a label that is empty"
+    assert r"$\foo$ Ba$$in: numerical rank" in said
+    assert "_hidden from legends: numerical rank" in said
+    assert f"matrix {len(HOSTILE) - 1}: numerical rank" in said, "a label that is empty"
     assert all(not text.get_parse_math() for text in texts(drawn("hostile")) if "foo" in text.get_text())
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", said)
 

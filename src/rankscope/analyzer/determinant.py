@@ -83,7 +83,7 @@ def of_diagonal(own: Diagonal, chosen: Boolean, because: str) -> LogDet:
     if (sign == 0).any():
         return singular(f"{int(np.count_nonzero(sign == 0))} diagonal entries are zero")
     if np.isinf(errors).any():
-        return unknown(own.formula, "a diagonal entry is lost to cancellation")
+        return unknown(own.formula, "a diagonal entry is lost to cancellation or underflow")
     total = math.fsum(log)
     bound = math.fsum(errors) + UNIT * abs(total)
     parity = -1 if np.count_nonzero(sign < 0) % 2 else 1

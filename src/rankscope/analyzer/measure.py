@@ -6,7 +6,7 @@ Needs are computed once per matrix and shared: twenty measures of singular value
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, Literal, overload
 
@@ -232,16 +232,13 @@ class Measure:
             found = self.function(**{name: needs.of(kind) for name, kind in self.kinds.items()})
         except RankscopeError:
             raise
-        except Exception as reason:  # a user's own measure can fail in any way, and must not hide the others
+        except Exception as reason:  # a user's own measure can fail in any way
             given = f"the measure {self.name!r} failed: {type(reason).__name__}: {reason}"
-            raise error("RS402", given, "mend it; --debug shows where it failed") from reason
-        if isinstance(found, Reading):
-            return found
-        if not math.isfinite(found):
-            return unknown(f"the measure gave {found}")
-        kinds = set(self.kinds.values())
-        method = f"from {needs.spectrum.method}" if Spectrum in kinds else "computed in float64"
-        return Reading(float(found), "estimated", method)
+            raise error("RS005", given, "mend it; --debug shows where it failed") from reason
+        if not isinstance(found, Reading):
+            method = f"from {needs.spectrum.method}" if Spectrum in self.kinds.values() else "computed in float64"
+            found = Reading(float(found), "estimated", method)
+        return finite(found)
 
     def subjects(self, operator: Operator) -> list[Operator]:
         """The matrices this measure speaks of: the subject, the stored numbers, or both where they differ.
@@ -256,6 +253,8 @@ class Measure:
             return [operator]
         return [stored(operator)]
 
+
+NOT_FINITE: Final = "the measure gave no finite number"
 
 MEASURES: Final = Registry[Measure]("measure", aliases={"erank": "effective_rank"})
 
@@ -285,6 +284,14 @@ def measure(
         return made
 
     return register if function is None else register(function)
+
+
+def finite(reading: Reading) -> Reading:
+    """The reading without NaN and infinity: a value is then not known, a bound says nothing."""
+    low, high = (None if each is None or not math.isfinite(each) else each for each in (reading.low, reading.high))
+    if reading.value is None or math.isfinite(reading.value):
+        return replace(reading, low=low, high=high)
+    return replace(reading, value=None, because=reading.because or NOT_FINITE, low=low, high=high)
 
 
 def unknown(because: str, **known: Any) -> Reading:

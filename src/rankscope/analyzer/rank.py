@@ -78,7 +78,7 @@ def rank_exact(bounds: Bounds) -> Reading:
 
 
 @measure(group="rank")
-def rank_numerical(spectrum: Spectrum, numerics: Numerics, storage: Storage, bounds: Bounds) -> Reading:
+def rank_numerical(spectrum: Spectrum, numerics: Numerics, storage: Storage) -> Reading:
     """The number of singular values above a tolerance: #{i : σ_i > τ}.
 
     τ follows `rule`, or `rtol`·σ₁. By default numpy's rule for float64 and the storage rule for anything stored in
@@ -91,7 +91,7 @@ def rank_numerical(spectrum: Spectrum, numerics: Numerics, storage: Storage, bou
         rule, tolerance = "rtol", numerics.rtol * spectrum.largest
     else:
         tolerance = RULES[rule].function(spectrum, storage)
-    reading = count_above(spectrum.values, spectrum.error, tolerance, bounds.structure.rank_bound.value)
+    reading = count_above(spectrum.values, spectrum.error, tolerance)
     details = {"rule": rule, **around(spectrum, tolerance), "ladder": ladder(spectrum)}
     if storage is not FLOAT64:
         rms = spectrum.frobenius / math.sqrt(max(math.prod(spectrum.shape), 1))
@@ -107,14 +107,11 @@ def rank_numerical(spectrum: Spectrum, numerics: Numerics, storage: Storage, bou
     )
 
 
-def count_above(values: Float64, errors: Float64, tolerance: float, bound: int) -> Reading:
-    """How many values lie above a tolerance that is itself known to the relative error of the largest value.
-
-    Never more than `bound`, the proved bound of the exact rank: the other values are zero.
-    """
+def count_above(values: Float64, errors: Float64, tolerance: float) -> Reading:
+    """How many values lie above a tolerance that is itself known to the relative error of the largest value."""
     slack = tolerance * (float(errors[0]) / float(values[0])) if len(values) and values[0] > 0 else 0.0
     low = int(np.count_nonzero(values - errors > tolerance + slack))
-    high = min(int(np.count_nonzero(values + errors > tolerance - slack)), bound)
+    high = int(np.count_nonzero((values + errors > tolerance - slack) & (values + errors > 0)))
     if low == high:
         return Reading(low, low=low, high=high)
     inside = "a singular value" if high - low == 1 else f"{high - low} singular values"
@@ -131,7 +128,7 @@ def around(spectrum: Spectrum, tolerance: float) -> dict[str, Any]:
         "tolerance": spectrum.absolute(tolerance),
         "sigma_above": None if last is None else spectrum.absolute(last),
         "sigma_below": None if first is None else spectrum.absolute(first),
-        "gap": last / first if last is not None and first else None,
+        "gap": last / first if last is not None and first and last < first * 1e300 else None,
     }
 
 
@@ -191,7 +188,7 @@ def rank_scores(scores: Scores) -> Reading:
         return unknown(scores.because)
     high = min(*scores.shape, scores.d)
     tolerance = max(scores.shape) * EPS * float(scores.values.max(initial=0.0))
-    found = count_above(scores.values, scores.error, tolerance, high)
+    found = count_above(scores.values, scores.error, tolerance)
     method = f"of q kᵀ, by QR of both; at most {high}"
     return replace(found, guarantee="estimated", method=method, subject="factors")
 

@@ -58,8 +58,8 @@ class Spectrum:
 def spectrum(operator: Operator) -> Spectrum:
     """All singular values by LAPACK's values-only divide and conquer; |diagonal|, exactly, of a diagonal matrix.
 
-    The matrix is first divided by a power of two, which is exact and keeps LAPACK in range. The bound on each value
-    adds the distance between the numbers that are held and the exact matrix (Weyl's inequality).
+    The matrix is first divided by a power of two, which is exact and keeps LAPACK in range. Values beyond a proved bound of
+    the rank are exactly zero. The bound on each value adds the distance between the numbers that are held and the exact matrix (Weyl's inequality).
     """
     matrix = operator.matrix
     if operator.structure.side.value == "diagonal":
@@ -69,6 +69,8 @@ def spectrum(operator: Operator) -> Spectrum:
     away = math.ldexp(distance(operator), -exponent)
     values = singular_values_of(held)
     errors = backward(values, max(matrix.shape), float(values.max(initial=0.0))) + away
+    rank = operator.structure.rank_bound.value
+    values[rank:], errors[rank:] = 0.0, 0.0  # a theorem says so
     method = f"LAPACK gesdd, values only; error {BACKWARD:g}√n·eps·σ₁ + {DQDS:g}·eps·σ"
     return finished(values, errors, operator, norm(held), "estimated", method, exponent)
 

@@ -286,8 +286,9 @@ def _(operator: Mean) -> float:
 
 
 def norm(matrix: Array) -> float:
-    """The Frobenius norm, as one vector norm."""
-    return float(np.linalg.norm(matrix.ravel()))
+    """The Frobenius norm, as one vector norm; infinite where it overflows."""
+    with np.errstate(over="ignore"):
+        return float(np.linalg.norm(matrix.ravel()))
 
 
 def with_origin(operator: Operator, **changes: object) -> Operator:

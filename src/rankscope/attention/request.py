@@ -93,7 +93,7 @@ def structure_of(
         bounds.append((shape[0] - 1, because))
         return replace(structure, rank_bound=least(bounds), det_sign=Fact(0, because))
     if np.isinf(diagonal.error).any():
-        return replace(structure, det_sign=Fact(None, "a diagonal entry is lost to cancellation"))
+        return replace(structure, det_sign=Fact(None, "a diagonal entry is lost to cancellation or underflow"))
     because = f"{shape_name} with {'a positive' if (diagonal.sign > 0).all() else 'no zero on its'} diagonal"
     return replace(structure, det_sign=Fact(int(np.prod(diagonal.sign)), because))
 

@@ -56,7 +56,8 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
     support = np.count_nonzero(seen, axis=1) if not full else np.full(len(seen), seen.shape[1])
     own = np.diagonal(masked)
     count = len(own)
-    diagonal_log = own - (top + log_total)[:count]
+    with np.errstate(over="ignore"):
+        diagonal_log = own - (top + log_total)[:count]
     diagonal_error = UNIT * (
         np.abs(diagonal_log)
         + 2 * np.abs(top[:count] + log_total[:count])
@@ -64,11 +65,11 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
         + summation(seen.shape[1])
         + np.log(np.maximum(support[:count], 1))
     )
-    known = np.isfinite(diagonal_log)
+    shown, known = np.isfinite(own), np.isfinite(diagonal_log)
     diagonal = Diagonal(
         np.where(known, diagonal_log, -math.inf),
-        known.astype(np.int64),
-        np.where(known, diagonal_error, 0.0),
+        shown.astype(np.int64),
+        np.where(known, diagonal_error, np.where(shown, math.inf, 0.0)),
         "log a_ii = s_ii − logsumexp_j s_ij, from the scores"
         if kernel.log_weight is None
         else "log weights of the diagonal",

@@ -97,7 +97,13 @@ Debug = Annotated[bool, typer.Option(help="Show the traceback of an error.", ric
 
 def set_threads(count: int) -> None:
     """Fix the number of BLAS threads: to be called before numpy is imported."""
-    for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+    for variable in (
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OMP_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "RANKSCOPE_BLAS_THREADS",
+    ):
         os.environ[variable] = str(count)
 
 

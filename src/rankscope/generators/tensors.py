@@ -63,7 +63,7 @@ class File:
         paired = {each.name for pair in pairs for each in pair}
         weights = [each for each in named if each.name not in paired and self.is_matrix(each)]
         skipped = [each for each in named if each.name not in paired and not self.is_matrix(each)]
-        notes = [f"skipped '{displayed(each.name)}' of shape {each.shape}: not square" for each in skipped]
+        notes = [f"skipped '{displayed(each.name)}' of shape {each.shape}: not square matrices" for each in skipped]
         if self.origin == "scores" or (self.origin is None and not weights and pairs):
             notes += [f"{len(weights)} arrays of weights are not analysed: leave out --from scores"] if weights else []
             jobs = [job for pair in pairs for job in self.from_pair(archive, *pair, notes)]
@@ -171,7 +171,9 @@ def metadata_scale(archive: Archive, d: int, notes: list[str]) -> float:
     if text is None:
         return 1.0
     if re.fullmatch(r"\s*\d*\.?\d+([eE][+-]?\d+)?\s*", text):
-        return float(text) * math.sqrt(d)
+        found = float(text) * math.sqrt(d)
+        if math.isfinite(found):
+            return found
     notes.append(f"the metadata's scale '{displayed(text)}' is not a number: 1/√d is used")
     return 1.0
 

@@ -9,8 +9,9 @@ import html
 from typing import Final
 
 from rankscope import __version__
+from rankscope.errors import UsageError
 from rankscope.records import Table
-from rankscope.report.figure import columns, draw, help_of, reading_of, to_bytes, visible
+from rankscope.report.figure import columns, draw, help_of, reading_of, to_bytes, visible, without_figure
 
 TITLE: Final = "Rank of attention"
 COLUMNS: Final = 80
@@ -34,7 +35,8 @@ footer { margin-top: 2rem; font-size: 0.85rem; color: #666; }
   .drawing { border-color: #444; }
   figcaption, footer { color: #aaa; }
 }
-@media print { pre { white-space: pre-wrap; } }
+@media (min-width: 48rem) { pre { white-space: pre-wrap; overflow-wrap: anywhere; } }
+@media print { pre { white-space: pre-wrap; overflow-wrap: anywhere; } }
 """
 
 
@@ -48,9 +50,7 @@ def to_pdf(table: Table, text: str, name: str) -> bytes:
 
 def to_html(table: Table, text: str, name: str) -> bytes:
     """One HTML file: the figure `name` of `table` as inline SVG, how to read it, and `text`."""
-    svg = to_bytes(draw(name, table), "svg").decode()
     title = html.escape(heading(table))
-    caption = "\n".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in reading_of(name).splitlines())
     page = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -62,20 +62,31 @@ def to_html(table: Table, text: str, name: str) -> bytes:
 </head>
 <body>
 <h1>{title}</h1>
-<figure>
-<div class="drawing" role="img" aria-label="{html.escape(help_of(name))} {title}">
-{svg[svg.index("<svg") :].strip()}
-</div>
-<figcaption>
-{caption}
-</figcaption>
-</figure>
+{figure_of(table, name, title)}
 <pre>{html.escape(chr(10).join(lines_of(text)))}</pre>
 <footer>rankscope {__version__}</footer>
 </body>
 </html>
 """
     return page.encode()
+
+
+def figure_of(table: Table, name: str, title: str) -> str:
+    """The figure as inline SVG with an explanation of the marks that are on it, or why there is no figure."""
+    try:
+        figure = draw(name, table)
+    except UsageError as refusal:
+        return f"<p>{html.escape(without_figure(refusal))}</p>"
+    svg = to_bytes(figure, "svg").decode()
+    caption = "\n".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in reading_of(name, figure).splitlines())
+    return f"""<figure>
+<div class="drawing" role="img" aria-label="{html.escape(help_of(name))} {title}">
+{svg[svg.index("<svg") :].strip()}
+</div>
+<figcaption>
+{caption}
+</figcaption>
+</figure>"""
 
 
 def heading(table: Table) -> str:

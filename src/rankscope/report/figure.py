@@ -21,7 +21,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from rankscope.errors import error
+from rankscope.errors import UsageError, error
 from rankscope.records import Table
 from rankscope.registry import nearest
 
@@ -90,7 +90,7 @@ def reading_of(name: str, figure: "Figure | None" = None) -> str:
     """
     paragraphs = [" ".join(paragraph.split()) for paragraph in docstring(name).split("\n\n")[1:]]
     marks = None if figure is None else {artist.get_gid() for artist in figure.findobj()}
-    return "\n".join(each for each in paragraphs if marks is None or (mark_of(each) or None) in {None, *marks})
+    return "\n".join(each for each in paragraphs if marks is None or (mark_of(each) or None) in marks | {None})
 
 
 def mark_of(paragraph: str) -> str:
@@ -113,6 +113,13 @@ def draw(name: str, table: Table) -> "Figure":
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
     return figure
+
+
+def without_figure(refusal: UsageError) -> str:
+    """What a document says in the place of a figure that this result cannot have; other refusals are raised."""
+    if refusal.code != "RS003":
+        raise refusal
+    return f"No figure: {refusal.given}. {refusal.remedy[:1].upper()}{refusal.remedy[1:]}."
 
 
 def painter(name: str) -> "Callable[[Figure, Table], None]":

@@ -150,14 +150,14 @@ def reasons_for_none(table: Table) -> list[str]:
     if len(set(reasons)) < 2:
         return reasons[:1] or ["this result holds no singular values"]
     pairs = zip(table.matrices, reasons, strict=True)
-    lines = [f"{label_of(matrix)}: {reason}" for matrix, reason in pairs]
+    lines = [reason if matrix.id in refused else f"{label_of(matrix)}: {reason}" for matrix, reason in pairs]
     return lines if len(lines) <= 5 else [*lines[:4], f"and {len(lines) - 4} more without a curve"]
 
 
 def reason_for_none(matrix: Matrix, refusal: Record | None, spectra: list[Series]) -> str:
     """Why a matrix has no curve."""
     if refusal is not None:
-        return f"not measured, {refusal.code}: {refusal.because}"
+        return f"refused, {refusal.code}: {refusal.because}"
     if min(matrix.rows, matrix.columns) == 0:
         return f"a matrix of {matrix.rows} × {matrix.columns} has no singular values"
     own = [series for series in spectra if series.matrix == matrix.id]

@@ -190,11 +190,12 @@ def draw_hidden(room: Room, curves: list[Curve], bottom: float, *, brief: bool) 
 
 
 def places(room: Room, curves: list[Curve], height: float) -> list[float]:
-    """Heights, in points, at which words may stand on the arrow: at its tip, or above a line that passes there."""
+    """Heights, in points, at which words may stand on the arrow: at its tip, or above or below what is in the way."""
     low = room.points(height)
     above = sorted(high + 1 for _, high in room.taken if low < high < low + 24)
     roof = max(room.points(floor_of(curves)), low + 14) if floor_of(curves) else HEIGHT
-    return [low + 1, *(place for place in above if place + 12 <= roof)]
+    below = [one - 13 for one, _ in room.taken if one <= low + 14]
+    return [low + 1, *(place for place in above if place + 12 <= roof), *below]
 
 
 def tolerances(curves: list[Curve]) -> list[float]:

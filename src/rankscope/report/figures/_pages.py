@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from rankscope import __version__
+from rankscope.errors import UsageError
 from rankscope.records import Table
-from rankscope.report.figure import METADATA, fonts, painter, printable, reading_of, style
+from rankscope.report.figure import METADATA, fonts, painter, printable, reading_of, style, without_figure
 
 WIDTH, HEIGHT = 8.27, 11.69  # A4, in inches
 FIGURE = (6.5, 4.1)
@@ -45,14 +46,21 @@ def pdf(table: Table, rows: list[str], name: str, *, headline: str, title: str) 
 def figure_page(table: Table, name: str, headline: str) -> Figure:
     """The first page: a headline, the figure in the size that it asks for, and how to read it."""
     page = Figure(figsize=FIGURE)
-    painter(name)(page, table)
+    try:
+        painter(name)(page, table)
+    except UsageError as refusal:  # the numbers of the following pages are worth having without a figure
+        page.set_size_inches(WIDTH, HEIGHT)
+        write(page, TOP, headline, fontsize=14, fontweight="bold")
+        for number, row in enumerate(textwrap.wrap(without_figure(refusal), 98)):
+            write(page, TOP - 0.4 - number * LEADING, row, fontsize=8.5, color="#444444")
+        return page
     width, height = page.get_size_inches()
     page.set_size_inches(WIDTH, HEIGHT)
     bottom = TOP - 0.4 - height
     place = (LEFT / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT)
     page.set_layout_engine(ConstrainedLayoutEngine(rect=place))
     write(page, TOP, headline, fontsize=14, fontweight="bold")
-    rows = [row for paragraph in reading_of(name).splitlines() for row in (*textwrap.wrap(paragraph, 98), "")]
+    rows = [row for paragraph in reading_of(name, page).splitlines() for row in (*textwrap.wrap(paragraph, 98), "")]
     for number, row in enumerate(rows):
         write(page, bottom - 0.35 - number * LEADING, row, fontsize=8.5, color="#444444")
     return page

@@ -25,6 +25,7 @@ PALE = "#9d9d9d"
 SMALL = 8.0
 LINE = 12.0  # points from one line of small text to the next
 WIDTH = 400.0  # points that text may take from the left end of the axes: a little less than there are
+SUBJECTS = {"scores": "scores", "factors": "factors", "stored": "stored numbers"}
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -52,11 +53,10 @@ def write_title(axes: Axes, table: Table, matrices: list[Matrix]) -> None:
     share = str(len(matrices)) + (f" of {len(table.matrices)}" if len(matrices) < len(table.matrices) else "")
     several = f"Singular values of {share} matrices" if matrices else "Singular values"
     name = next(iter(labels)) if len(labels) == 1 else several
-    count = f": {share} spectra" if len(table.matrices) > 1 and len(labels) == 1 else ""
+    count = f" ({share} matrices)" if len(table.matrices) > 1 and len(labels) == 1 else ""
     shape = "".join(f", {rows} × {columns}" for rows, columns in shapes) if len(shapes) == 1 else ""
     facts = " · ".join(text for text in (facts_of(matrices), seeds_of(table, matrices)) if text)
-    notes = [facts, three_ranks(table) if len(table.matrices) == 1 else ""]
-    lines = [line for line in notes if line]
+    lines = [line for line in (facts, *(three_ranks(table) if len(table.matrices) == 1 else [])) if line]
     title = axes.set_title("", pad=7 + LINE * len(lines))
     inscribe(title, name, WIDTH, count + shape)
     for row, line in enumerate(reversed(lines)):
@@ -81,26 +81,28 @@ def agreed(values: Iterable[T | None]) -> list[T]:
 def seeds_of(table: Table, matrices: list[Matrix]) -> str:
     """`seed 0`, `seeds 0 to 19`, or how many; nothing where none is known."""
     shown = {matrix.id for matrix in matrices}
-    seeds = {row.seed for row in (*table.records, *table.series) if row.matrix in shown and row.seed is not None}
+    seeds = {record.seed for record in table.records if record.matrix in shown and record.seed is not None}
+    seeds |= {series.seed for series in table.series if series.matrix in shown and series.seed is not None}
     if len(seeds) < 2:
         return "".join(f"seed {seed}" for seed in seeds)
     first, last = min(seeds), max(seeds)
     return f"seeds {first} to {last}" if last - first == len(seeds) - 1 else f"{len(seeds)} seeds"
 
 
-def three_ranks(table: Table) -> str:
-    """The three ranks of the only matrix, each with its guarantee, as far as they are known.
+def three_ranks(table: Table) -> list[str]:
+    """The three ranks of the only matrix, each with its guarantee, as far as they are known, in a line or two.
 
-    A rank that was measured of several subjects is shown of the first, which is then named.
+    A rank that was measured of several subjects is shown of the first, which is then named: that takes a line.
     """
     shown = {"rank_exact": "exact rank", "rank_numerical": "numerical rank", "effective_rank": "effective rank"}
-    found = []
+    lines: list[list[str]] = [[], []]
     for measure, name in shown.items():
         records = [record for record in table.records if record.measure == measure]
         known = [text for record in records[:1] if (text := known_of(record))]
         several = len({record.subject for record in records}) > 1
-        found += [f"{name} {text} ({f'{records[0].subject}, ' * several}{records[0].guarantee})" for text in known]
-    return " · ".join(found)
+        of = f" of the {SUBJECTS[records[0].subject]}" if several else ""
+        lines[0 if several else 1] += [f"{name}{of} {text} ({records[0].guarantee})" for text in known]
+    return [" · ".join(line) for line in lines]
 
 
 def known_of(record: Record) -> str:

@@ -48,6 +48,7 @@ from rankscope.report.figures._text import (
     GREY,
     LINE,
     PALE,
+    SMALL,
     WIDTH,
     Entry,
     remark,
@@ -82,7 +83,7 @@ def draw(figure: Figure, table: Table) -> None:
         return
     bottom = frame(axes, curves)
     groups = by_seed(curves)
-    few = 1 < len(curves) and len(groups) <= FEW
+    few = len(groups) <= FEW and len(curves) > 1
     if len(curves) == 1:
         entries = draw_one(axes, curves[0])
     elif few:
@@ -101,6 +102,7 @@ def write_reasons(axes: Axes, reasons: list[str]) -> None:
     for row, reason in enumerate(reasons):
         place = (0, LINE * (len(reasons) / 2 - row))
         text = axes.annotate("", (0.5, 0.5), place, "axes fraction", "offset points", color=GREY, ha="center")
+        text.set_fontsize(SMALL)
         inscribe(text, reason, WIDTH)
 
 
@@ -110,9 +112,9 @@ def frame(axes: Axes, curves: list[Curve]) -> float:
     reached = any(curve.noise.any() or curve.log_hidden is not None for curve in curves)
     limits = [0.1, lowest / 2, *(limit / 3 for limit in distinct(tolerances(curves)) if limit * FAR > lowest)]
     highest = max(curve.floor for curve in curves)
-    for floor in {highest, floor_of(curves)} - {0.0}:
-        if floor * FAR > (min(highest, lowest) if reached else lowest):
-            limits.append(floor**1.25 if floor < 1e-4 else floor / 10)
+    for floor in (highest, floor_of(curves)):
+        if floor and (floor * FAR > min(limits) or (reached and floor == highest)):
+            limits.append(below(floor))
     bottom = max(min(limits), 1e-300)
     order = max(curve.order for curve in curves)
     margin = max(0.5, 0.012 * order)
@@ -126,6 +128,11 @@ def frame(axes: Axes, curves: list[Curve]) -> float:
     axes.set_xlabel("index $i$")
     axes.set_ylabel(r"singular value  $\sigma_i\,/\,\sigma_1$")
     return bottom
+
+
+def below(floor: float) -> float:
+    """Where the axis ends below a floor, so that the band between has room for words."""
+    return floor**1.25 if floor < 1e-4 else floor / 10
 
 
 def power_ticks(bottom: float) -> list[float]:
@@ -169,7 +176,7 @@ def draw_few(axes: Axes, groups: list[list[Curve]]) -> list[Entry]:
         every = (step * (place + 1) // (len(groups) + 1), step)
         emphasis = 2.2 if first.series.over else 1.5
         (line,) = axes.plot(first.index, only(first.values, first.data), markevery=every, zorder=3, linewidth=emphasis)
-        for curve in group if others else []:
+        for curve in others:
             heights = only(curve.values, curve.data)
             axes.plot(curve.index, heights, color=line.get_color(), linestyle="-", marker="", linewidth=0.6, zorder=3)
         if others:  # dashes of many thin lines make a blur: one marked line stands for the group
@@ -230,18 +237,24 @@ def draw_aggregates(axes: Axes, curves: list[Curve]) -> list[Entry]:
     kinds = [[curve for curve in curves if curve.series.over == over] for over in dict.fromkeys(map(over_of, curves))]
     few = len(named) <= NAMED
     groups = named if few else kinds[: len(EMPHASIS)]
-    names = names_of(named) if few else [AGGREGATES.get(over_of(group[0]), over_of(group[0])) for group in groups]
+    names = names_of(named) if few else [kind_of(group) for group in groups]
     entries = []
     for group, name, (colour, marker) in zip(groups, names, EMPHASIS, strict=False):
         for curve in group:
             step = max(1, len(curve.values) // 9)
             heights = only(curve.values, curve.data)
             width = 1.6 if len(group) == 1 else 1.0
-            style = {"color": colour, "marker": marker, "markersize": 3, "linewidth": width, "linestyle": "-"}
-            (line,) = axes.plot(curve.index, heights, markevery=step, zorder=4, **style)
-        number = f": {len(group)}, {ranks(group)}" if not few and ranks(group) else facts(group)
-        entries.append(Entry(line, name, number))
+            (line,) = axes.plot(curve.index, heights, "-", color=colour, marker=marker, markevery=step, zorder=4)
+            line.set_linewidth(width)
+            line.set_markersize(3)
+        entries.append(Entry(line, name, facts(group) if few or len(group) == 1 else f": {ranks(group)}"))
     return entries
+
+
+def kind_of(group: list[Curve]) -> str:
+    """The name of a mean or a product, or of several of a kind."""
+    over = over_of(group[0])
+    return names_of([group])[0] if len(group) == 1 else f"{len(group)} {AGGREGATES.get(over, over)}"
 
 
 def over_of(curve: Curve) -> str:
@@ -275,8 +288,7 @@ def draw_noise(axes: Axes, curves: list[Curve], words: str) -> list[Entry]:
         return [remark(f"{words} and below this axis: noise")]
     places, heights = places[seen], heights[seen]
     step = max(1, len(places) // DOTS)
-    look = {"linestyle": "", "marker": ".", "markersize": 2.5, "color": PALE, "zorder": 2, "gid": "grey-dots"}
-    (dots,) = axes.plot(places[::step], heights[::step], **look)
+    (dots,) = axes.plot(places[::step], heights[::step], ".", markersize=2.5, color=PALE, zorder=2, gid="grey-dots")
     lost = np.count_nonzero(~seen)
     return [Entry(dots, "", f"{words}: noise" + (f" ({lost} below this axis)" if lost else ""))]
 

@@ -1,0 +1,73 @@
+"""Plans: which mask each layer and head gets, and which numbers of them a plan can carry."""
+
+import pytest
+
+from rankscope.errors import RankscopeError
+from rankscope.generators.plans import PLANS, check_plan
+
+FORWARD, BACKWARD = "causal", "anticausal"
+
+
+def spread(name: str, layers: int, heads: int, mask: str = "prefix:3") -> list[list[str]]:
+    plan = PLANS[name].function
+    return [[plan(layer, head, heads, mask) for head in range(heads)] for layer in range(layers)]
+
+
+def test_uniform_gives_every_head_the_mask_that_was_asked_for() -> None:
+    assert spread("uniform", 2, 3) == [["prefix:3"] * 3] * 2
+
+
+def test_heads_makes_the_first_half_lower_and_the_second_upper() -> None:
+    assert spread("heads", 2, 4) == [[FORWARD, FORWARD, BACKWARD, BACKWARD]] * 2
+    assert spread("heads", 1, 2) == [[FORWARD, BACKWARD]]
+
+
+def test_alternating_heads_take_turns() -> None:
+    assert spread("alternating-heads", 2, 4) == [[FORWARD, BACKWARD, FORWARD, BACKWARD]] * 2
+
+
+def test_layers_take_turns_counted_from_zero() -> None:
+    assert spread("layers", 3, 2) == [[FORWARD] * 2, [BACKWARD] * 2, [FORWARD] * 2]
+
+
+@pytest.mark.parametrize("heads", [2, 4, 12])
+@pytest.mark.parametrize("name", ["heads", "alternating-heads"])
+def test_as_many_heads_look_forward_as_backward(name: str, heads: int) -> None:
+    (row,) = spread(name, 1, heads)
+    assert row.count(FORWARD) == row.count(BACKWARD) == heads // 2
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "heads", "mask", "code"),
+    [
+        ("heads", 1, 3, None, "RS002"),
+        ("heads", 1, 1, None, "RS002"),
+        ("heads", 1, 0, None, "RS002"),
+        ("alternating-heads", 1, 5, None, "RS002"),
+        ("layers", 1, 4, None, "RS002"),
+        ("heads", 1, 2, "causal", "RS003"),
+        ("layers", 2, 1, "bidirectional", "RS003"),
+        ("headds", 1, 2, None, "RS001"),
+    ],
+)
+def test_what_a_plan_cannot_carry_is_refused(name: str, layers: int, heads: int, mask: str | None, code: str) -> None:
+    with pytest.raises(RankscopeError) as caught:
+        check_plan(name, layers, heads, mask)
+    assert caught.value.code == code
+    assert caught.value.exit_status == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "heads", "mask"),
+    [
+        ("uniform", 1, 1, None),
+        ("uniform", 3, 3, "causal"),
+        ("heads", 1, 2, None),
+        ("heads", 3, 4, None),
+        ("alternating-heads", 1, 2, None),
+        ("layers", 2, 1, None),
+        ("layers", 3, 5, None),
+    ],
+)
+def test_what_a_plan_can_carry_is_accepted(name: str, layers: int, heads: int, mask: str | None) -> None:
+    assert check_plan(name, layers, heads, mask) is PLANS[name].function
