@@ -7,7 +7,7 @@ compared with a second one, in mpmath or through an invariant that it does not u
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, Final
@@ -31,6 +31,16 @@ DIGITS_60: Final = 256
 """Bits of working precision that leave more than 60 decimal digits."""
 
 
+def ball(value: float, radius: float = 0.0) -> Any:
+    """A ball around a float."""
+    return flint.arb(value, radius)
+
+
+def added(balls: Iterable[Any]) -> Any:
+    """The sum of balls."""
+    return sum(balls, flint.arb(0))
+
+
 @contextmanager
 def precision(bits: int) -> Iterator[None]:
     """Ball arithmetic with this many bits."""
@@ -48,7 +58,8 @@ def precision(bits: int) -> Iterator[None]:
 def rational(matrix: Array) -> Any:
     """The stored floats as an exact rational matrix."""
     rows = [[flint.fmpq(*float(x).as_integer_ratio()) for x in row] for row in matrix]
-    return flint.fmpq_mat(*matrix.shape, [x for row in rows for x in row])
+    height, width = matrix.shape
+    return flint.fmpq_mat(height, width, [x for row in rows for x in row])
 
 
 def balls(matrix: Any) -> Any:

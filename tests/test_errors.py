@@ -56,11 +56,6 @@ def test_rs103_extended_precision_that_does_not_fit() -> None:
     assert "float64" in caught.value.remedy
 
 
-def test_rs112_plus_infinity_in_scores() -> None:
-    with pytest.raises(errors.NonFiniteError, match="RS112"):
-        arrays.check_finite(np.array([[math.inf]]), "the scores", scores=True)
-
-
 def test_rs004_a_format_that_needs_a_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(errors.UsageError, match="RS004") as caught:
@@ -115,12 +110,6 @@ def test_every_code_is_raised_in_the_source_and_mentioned_in_a_test(code: str) -
 
 def test_no_code_is_raised_that_the_catalogue_does_not_hold() -> None:
     assert codes_in(SOURCES) <= set(CATALOGUE)
-
-
-def test_rs112_can_happen_to_a_user() -> None:
-    """A code that only a direct call of an inner function can raise promises something that is not done."""
-    used = [path.name for path in SOURCES.rglob("*.py") if re.search(r"scores=True", path.read_text(encoding="utf-8"))]
-    assert used, "check_finite(…, scores=True) is never called"
 
 
 def test_codes_name_their_family() -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import rankscope as rs
-from rankscope.analyzer.measure import MEASURES, Measure, Rows, Spectrum
+from rankscope.analyzer.measure import MEASURES, Measure, Rows
+from rankscope.analyzer.spectrum import Spectrum
 from rankscope.attention.kernels import FeatureKernel, Kernel, ScoreKernel
 from rankscope.attention.masks import Mask, causal
 from rankscope.errors import RankscopeError
@@ -32,7 +33,7 @@ def test_the_batteries_are_public() -> None:
     check_mask(causal())
 
 
-# ----------------------------------------------------------------------------------------------------------------- masks
+# ---------------------------------------- masks
 
 WRONG_MASKS = {
     "a false fact: upper": Mask("wrong", lambda q, k: k <= q, frozenset({"upper"})),
@@ -72,11 +73,11 @@ def test_a_broken_derivation_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     from rankscope.attention import structure
 
     monkeypatch.setattr(structure, "components", lambda pattern: np.arange(len(pattern)))
-    with pytest.raises(AssertionError, match="wrong blocks|do not give the determinant|not the definition"):
+    with pytest.raises(AssertionError, match=r"wrong blocks|do not give the determinant|not the definition"):
         check_mask(Mask("band", lambda q, k: (q - k < 2) & (k - q < 2)))
 
 
-# --------------------------------------------------------------------------------------------------------------- kernels
+# ---------------------------------------- kernels
 
 WRONG_KERNELS: dict[str, Kernel] = {
     "weights that depend on the row": ScoreKernel("wrong", lambda s: s - s.mean(axis=1, keepdims=True) * 2),
@@ -112,7 +113,7 @@ def test_a_broken_holding_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
             check_mask(causal())
 
 
-# -------------------------------------------------------------------------------------------------------------- measures
+# ---------------------------------------- measures
 
 
 def registered(function: Callable[..., Any]) -> Measure:
@@ -178,7 +179,7 @@ def test_the_battery_meets_every_kind_of_matrix() -> None:
     assert {"empty", "zero", "rectangular", "huge", "subnormal", "signed", "lower", "causal", "linear"} <= set(given)
 
 
-# --------------------------------------------------------------------------------------------------- their own oracles
+# ---------------------------------------- their own oracles
 
 
 def test_the_sum_over_permutations_is_the_determinant() -> None:

@@ -54,6 +54,8 @@ HOMES = {
     "attention.operators": ["Dense", "Factored", "Mean", "Product"],
     "errors": [
         "FormatError",
+        "GuaranteeError",
+        "StoreError",
         "InputError",
         "MaskError",
         "NonFiniteError",

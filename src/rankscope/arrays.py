@@ -156,20 +156,15 @@ def from_torch(tensor: Any, what: str) -> Given:
     return given(tensor.detach().cpu().resolve_conj().resolve_neg().numpy(), what)
 
 
-def check_finite(matrix: Array, what: str = "the matrix", *, scores: bool = False) -> None:
-    """Refuse NaN (RS110) and infinity (RS111) with their count and first position, before any factorisation.
-
-    In scores minus infinity means "not seen" and is allowed; plus infinity is RS112.
-    """
+def check_finite(matrix: Array, what: str = "the matrix") -> None:
+    """Refuse NaN (RS110) and infinity (RS111) with their count and first position, before any factorisation."""
     finite = np.isfinite(matrix)
     if finite.all():
         return
     nan = np.isnan(matrix)
     if nan.any():
         refuse_entries("RS110", "NaN", nan, what)
-    bad = np.isposinf(matrix) if scores else ~finite
-    if bad.any():
-        refuse_entries("RS112" if scores else "RS111", "infinity", bad, what)
+    refuse_entries("RS111", "infinity", ~finite, what)
 
 
 def refuse_entries(code: str, name: str, bad: Boolean, what: str) -> None:

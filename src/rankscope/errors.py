@@ -20,6 +20,9 @@ class RankscopeError(Exception):
 
     exit_status: int = 1
 
+    def __reduce__(self) -> tuple[type["RankscopeError"], tuple[str, str, str]]:
+        return type(self), (self.code, self.given, self.remedy)
+
     def __init__(self, code: str, given: str, remedy: str) -> None:
         self.code = code
         self.given = given
@@ -83,7 +86,6 @@ CATALOGUE: Final[dict[str, tuple[type[RankscopeError], str]]] = {
     "RS106": (InputError, "an array that is not dense: sparse, masked, quantised"),
     "RS110": (NonFiniteError, "NaN in a matrix or in its scores"),
     "RS111": (NonFiniteError, "infinity in a matrix"),
-    "RS112": (NonFiniteError, "plus infinity in scores"),
     "RS120": (MaskError, "a query that sees no key"),
     "RS122": (MaskError, "a row whose sum is zero or lost to cancellation"),
     "RS201": (FormatError, "a file that holds pickled objects"),

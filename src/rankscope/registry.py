@@ -102,11 +102,10 @@ def arguments(entry: Entry[Any], kind: str, values: list[str]) -> dict[str, Any]
     """The `values` of a specification as keyword arguments of the entry, converted to their annotated types."""
     parameters = inspect.signature(entry.function).parameters
     given: dict[str, Any] = {}
-    unnamed = iter(parameters)
     for value in values:
         key, separator, text = value.partition("=")
         if not separator or key not in parameters:
-            key, text = next(unnamed, ""), value
+            key, text = next((name for name in parameters if name not in given), ""), value
         if key not in parameters or key in given:
             raise error("RS002", f"{value!r} in the {kind} {entry.name!r}", f"write it as {entry.usage}")
         try:

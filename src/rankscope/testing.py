@@ -10,12 +10,13 @@ share no code with what they check.
 import itertools
 import json
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from rankscope.analyzer.measure import NOT_FINITE, Measure
+from rankscope.analyzer.measure import Measure, Needs
 from rankscope.arrays import EPS, Array, Boolean
 from rankscope.attention import naive
 from rankscope.attention.build import attention, matrix, single
@@ -27,7 +28,9 @@ from rankscope.errors import MaskError
 from rankscope.generators.synthetic import queries_and_keys
 from rankscope.study import analyze
 
-SIZES = range(1, 8)
+SIZES: Final = range(1, 8)
+
+T = TypeVar("T")
 
 
 def require(condition: object, message: str) -> None:
@@ -36,6 +39,22 @@ def require(condition: object, message: str) -> None:
         raise AssertionError(message)
 
 
+def battery(check: Callable[[T], None]) -> Callable[[T], None]:
+    """A battery whose every failure is an AssertionError, that of the entry itself included."""
+
+    @wraps(check)
+    def checked(entry: T) -> None:
+        try:
+            check(entry)
+        except AssertionError:
+            raise
+        except Exception as reason:  # whatever a user's own entry raises is a failure of its contract
+            raise AssertionError(f"{entry!r} raises {type(reason).__name__}: {reason}") from reason
+
+    return checked
+
+
+@battery
 def check_mask(mask: Mask) -> None:
     """A mask answers alike for numbers and arrays, its facts are true, and its structure is what brute force finds."""
     for size in SIZES:
@@ -62,6 +81,7 @@ def check_facts(mask: Mask, seen: Boolean) -> None:
         "everything": bool(seen.all()),
     }
     for fact in mask.facts:
+        require(fact in truths, f"{mask.label} claims {fact!r}, which is no fact")
         require(truths[fact], f"{mask.label} claims {fact!r}, which is false at n = {len(seen)}")
 
 
@@ -117,6 +137,7 @@ def leibniz(numbers: Array) -> int:
     return total
 
 
+@battery
 def check_kernel(kernel: Kernel) -> None:
     """A kernel gives the matrix of its definition under several masks, and the log diagonal of triangular ones."""
     for size, mask in itertools.product((1, 2, 5, 9), (bidirectional(), causal(), window(2))):
@@ -180,18 +201,19 @@ def matrices() -> Iterator[tuple[str, Any]]:
     yield "linear", single(attention(*queries_and_keys(12, 3, seed=1), kernel="linear"))
 
 
+@battery
 def check_measure(measure: Measure) -> None:
     """A measure answers for every matrix with a finite number or None with a reason, within its own bounds,
     alike for every memory layout, and can be written as JSON.
     """
     for name, given in matrices():
         operator = single(matrix(given))
+        reading = measure.found(Needs(operator))
+        for each in (reading.value, reading.low, reading.high):
+            require(each is None or math.isfinite(each), f"{measure.name} of the {name} matrix is {each}")
         table = analyze(operator, measures=[measure.name]).table
         require(table.records, f"{measure.name}: no record for the {name} matrix")
         for record in table:
-            for each in (record.value, record.low, record.high):
-                require(each is None or math.isfinite(each), f"{measure.name} of the {name} matrix is {each}")
-            require(record.because != NOT_FINITE, f"{measure.name} of the {name} matrix is not finite")
             require(
                 record.value is not None or record.because,
                 f"{measure.name} of the {name} matrix is null without a reason",

@@ -129,8 +129,8 @@ def check_refused(matrices: list[Float64]) -> None:
 
 
 @pytest.mark.usefixtures("no_factorisation")
-def test_no_number_comes_out_of_three_thousand_matrices_with_nan_or_infinity() -> None:
-    check_refused(corpus(0, 3000, bad=True))
+def test_no_number_comes_out_of_two_thousand_matrices_with_nan_or_infinity() -> None:
+    check_refused(corpus(0, 2000, bad=True))
 
 
 @pytest.mark.deep
@@ -151,7 +151,7 @@ def check_finite_corpus(matrices: list[Float64]) -> None:
 
 def test_finite_matrices_of_extreme_numbers_are_analysed() -> None:
     """numerics.md A3, A5, A14: numbers or null with a reason, by the schema, and no warning on the way."""
-    check_finite_corpus(corpus(2, 250, bad=False))
+    check_finite_corpus(corpus(2, 120, bad=False))
 
 
 @pytest.mark.parametrize(
@@ -304,14 +304,14 @@ def test_input_is_never_modified(seed: int, size: int) -> None:
     matrix = attention_like(seed, size)
     tensor = torch.from_numpy(matrix.copy())
     before = zlib.crc32(matrix.tobytes())
-    for given in (matrix, np.asfortranarray(matrix), tensor):
-        rs.analyze(given, measures=["all"]).to_json()
-        rs.spectrum(given)
-        rs.logdet(given)
-        rs.matrix(given)
+    for each in (matrix, np.asfortranarray(matrix), tensor):
+        rs.analyze(each, measures=["all"]).to_json()
+        rs.spectrum(each)
+        rs.logdet(each)
+        rs.matrix(each)
         for name in measures().names():
-            getattr(rs, name)(given)
-        assert zlib.crc32(np.ascontiguousarray(np.asarray(given)).tobytes()) == before
+            getattr(rs, name)(each)
+        assert zlib.crc32(np.ascontiguousarray(np.asarray(each)).tobytes()) == before
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
@@ -418,7 +418,7 @@ def test_one_bad_matrix_of_a_list_hides_no_other() -> None:
 
 
 def test_a_decomposition_that_fails_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = np.linalg.svd
+    real: Any = np.linalg.svd
 
     def sometimes(matrix: Float64, *arguments: Any, **options: Any) -> Any:
         if len(matrix) == 5:

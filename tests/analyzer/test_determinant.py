@@ -232,7 +232,7 @@ def test_factored_attention_is_singular_by_its_features_or_encloses_the_truth(se
 
 
 def test_library_factorisations_are_wrong_where_this_is_right() -> None:
-    """F1: numpy's LU on causal attention of n = 128 is off by whole nats; the truth is Σ log-softmax of the diagonal."""
+    """F1: numpy's LU on causal attention of n = 128 is off by whole nats."""
     operator = single(attention(*np.random.default_rng(0).standard_normal((2, 128, 64)), mask="causal"))
     found, (_, log) = rs.logdet(operator), np.linalg.slogdet(np.asarray(operator.matrix))
     transposed = rs.logdet(np.asarray(operator.matrix).T)

@@ -9,7 +9,10 @@ import pytest
 
 import rankscope as rs
 from rankscope.analyzer.analyze import measures
-from rankscope.analyzer.measure import MEASURES, Bounds, LogDet, Measure, Needs, Rows, Scores, Smallest, Spectrum
+from rankscope.analyzer.determinant import LogDet
+from rankscope.analyzer.measure import MEASURES, Bounds, Measure, Needs, Rows, Scores
+from rankscope.analyzer.smallest import Smallest
+from rankscope.analyzer.spectrum import Spectrum
 from rankscope.arrays import Storage
 from rankscope.attention.build import attention, single
 from rankscope.errors import RankscopeError

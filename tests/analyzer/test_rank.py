@@ -202,7 +202,7 @@ def test_a_value_planted_at_the_tolerance_is_decided_rightly_or_not_at_all(expon
     found = rs.rank_numerical(matrix, rtol=rtol)
     with precision(DIGITS_60):
         truths = singular_values(balls(matrix))
-        counted = sum(bool(true > oracles.flint.arb(rtol) * truths[0]) for true in truths)
+        counted = sum(bool(true > oracles.ball(rtol) * truths[0]) for true in truths)
     decided(found, counted)
     if exponent <= 6:
         assert found.value == 11 + (side > 0), "the distance is millions of times the error"
@@ -229,7 +229,7 @@ def test_the_interval_holds_the_count_of_the_exact_softmax(
     found = rs.rank_numerical(single(attention(queries, keys, mask=mask, scale=scale)), rtol=rtol)
     with precision(2 * DIGITS_60):
         truths = singular_values(softmax(exact_scores(queries, keys, scale), seen_by(SEES[mask], size, size)))
-        tolerance = oracles.flint.arb(rtol) * truths[0]
+        tolerance = oracles.ball(rtol) * truths[0]
         surely, possibly = (
             sum(bool(test(true)) for true in truths)
             for test in (lambda true: true > tolerance, lambda true: not true <= tolerance)
@@ -345,7 +345,7 @@ def test_ranks_of_kronecker_products_multiply(seed: int, one: int, two: int) -> 
         assert product == pytest.approx(measure(a).value * measure(b).value, rel=bound), name
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(SEEDS, st.integers(1, 10), st.integers(-1000, 1000))
 def test_ranks_do_not_change_when_the_matrix_is_scaled_by_a_power_of_two(seed: int, size: int, exponent: int) -> None:
     matrix = np.random.default_rng(seed).standard_normal((size, size))
@@ -363,7 +363,7 @@ def test_ranks_do_not_change_when_the_matrix_is_scaled_by_a_power_of_two(seed: i
         ), rule.name
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(SEEDS, st.integers(2, 10), st.sampled_from(sorted(SEES)))
 def test_transposing_reversing_and_permuting_change_no_rank(seed: int, size: int, mask: str) -> None:
     random = np.random.default_rng(seed)

@@ -39,7 +39,7 @@ SCALES = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
 
 
 def check(found: Record, truth: Any, size: int) -> None:
-    """low ≤ log₁₀ σ_min ≤ high, and the two are no further apart than ‖·‖_F and ‖·‖₂ of the inverse, or LAPACK's 1 %."""
+    """low ≤ log₁₀ σ_min ≤ high, no further apart than ‖·‖_F and ‖·‖₂ of the inverse, or than 1 % from LAPACK."""
     logarithm = log10(truth)
     assert inside(found.low, logarithm, found.high), (found.low, logarithm, found.high)
     assert found.value is not None
@@ -98,7 +98,7 @@ def test_bounds_hold_the_truth_of_the_scores_where_weights_underflow(seed: int, 
 
 
 def test_an_underflowed_diagonal_has_both_bounds_and_no_value() -> None:
-    """A = [[1, 0], [1 − e^−800, e^−800]] to all digits that matter: σ_min = e^−800/√2 = 10^−347.587…"""
+    """[[1, 0], [1 − e^−800, e^−800]] has σ_min = e^−800/√2 = 10^−347.587…, to all digits that matter."""
     found = rs.log10_sigma_min(single(attention([[0.0], [20.0]], [[40.0], [0.0]], mask="causal")))
     truth = -800 / math.log(10) - 0.5 * math.log10(2)
     assert found.value is None

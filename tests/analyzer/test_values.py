@@ -46,11 +46,13 @@ def test_the_largest_value_and_the_first_ratio_enclose_the_truth(seed: int, size
 
 
 def test_a_second_value_below_its_error_has_only_a_lower_bound_of_the_ratio() -> None:
-    found = rs.sv_ratio_1_2(np.full((4, 4), 0.25))
+    """σ₂ of [[1, 1], [1, 1 + 2⁻⁵²]] is 2⁻⁵³, which LAPACK cannot tell from zero; that of [[1, 1], [1, 1]] is zero."""
+    found = rs.sv_ratio_1_2(np.array([[1.0, 1.0], [1.0, 1.0 + EPS]]))
     assert (found.value, found.high) == (None, None)
     assert found.low is not None
-    assert found.low > 1e13
+    assert 1e13 < found.low <= 2 * 2.0**53
     assert "below its error" in found.because
+    assert rs.sv_ratio_1_2(np.ones((2, 2))).value is None
 
 
 def test_one_value_has_no_ratio() -> None:

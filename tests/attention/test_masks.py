@@ -23,8 +23,8 @@ BUILT_IN: list[Case] = [
     (bidirectional(), lambda i, j: True, "bidirectional"),
     (causal(), lambda i, j: not i < j, "causal"),
     (anticausal(), lambda i, j: not j < i, "anticausal"),
-    *((prefix(p), lambda i, j, p=p: j in range(p) or not i < j, f"prefix:{p}") for p in (0, 1, 3, 9)),  # type: ignore[misc]
-    *((window(w), lambda i, j, w=w: abs(i - j) in range(w), f"window:{w}") for w in (1, 2, 4)),  # type: ignore[misc]
+    *((prefix(p), lambda i, j, p=p: j in range(p) or not i < j, f"prefix:{p}") for p in (0, 1, 3, 9)),
+    *((window(w), lambda i, j, w=w: abs(i - j) in range(w), f"window:{w}") for w in (1, 2, 4)),
 ]
 
 

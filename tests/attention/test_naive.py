@@ -1,4 +1,4 @@
-"""The slow definitions, against balls and closed forms: they are the test of everything else, so they are tested too."""
+"""The slow definitions against balls and rationals: they are the test of everything else, so they are tested too."""
 
 import math
 

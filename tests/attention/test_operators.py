@@ -25,6 +25,7 @@ from tests.oracles import (
     DIGITS_60,
     SEES,
     UNIT,
+    Float64,
     balls,
     dyadic,
     exact_scores,
@@ -41,7 +42,7 @@ SIZE, HEAD = 6, 4
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def pair(seed: int) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.float64]], ...]:
+def pair(seed: int) -> tuple[Float64, Float64]:
     queries, keys = dyadic(np.random.default_rng(seed), 2, SIZE, HEAD)
     return queries, keys
 

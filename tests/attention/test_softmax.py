@@ -106,7 +106,7 @@ def test_scores_beyond_the_range_of_exp_give_weights_and_no_warning() -> None:
 
 
 def test_scores_whose_difference_overflows_prove_no_zero() -> None:
-    """Scores ±1.7e308 are finite, so every weight is positive and the determinant is not zero, whatever float64 holds."""
+    """Scores ±1.7e308 are finite, so every weight is positive and no determinant zero, whatever float64 holds."""
     operator = attend(np.array([[1e154], [1e154]]), np.array([[1.7e154], [-1.7e154]]), "causal")
     found = rs.logdet(operator)
     assert found.sign != 0, found.because

@@ -1,6 +1,7 @@
 """Structure: components against transitive closure, and every fact about small arrays against exact rationals."""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,8 @@ def test_facts_of_products_and_means_are_true_of_the_exact_numbers(
     matrices: list[Float64], mean: bool, side: str
 ) -> None:
     size = min(len(matrix) for matrix in matrices)
-    cut = {"none": lambda x: x, "lower": np.tril, "upper": np.triu}[side]
+    cuts: dict[str, Callable[[Float64], Float64]] = {"none": np.asarray, "lower": np.tril, "upper": np.triu}
+    cut = cuts[side]
     parts = [np.asarray(cut(matrix[:size, :size])) for matrix in matrices]
     operators = tuple(single(part) for part in parts)
     composed: Operator = Mean(operators) if mean else Product(operators)
@@ -139,7 +141,7 @@ def test_facts_of_products_and_means_are_true_of_the_exact_numbers(
         exact = exact * 3  # a third is no float; the sum has the rank, the sign and the side of the mean
         check_facts_but_determinant_size(composed.structure, exact)
     else:
-        check_facts(composed.structure, exact)
+        check_facts(composed.structure, np.asarray(exact, dtype=np.float64))
 
 
 def check_facts_but_determinant_size(structure: Structure, matrix: Float64) -> None:

@@ -227,7 +227,11 @@ class Measure:
         )
 
     def read(self, needs: Needs) -> Reading:
-        """The reading of this measure, from needs that are already shared."""
+        """The reading of this measure, from needs that are already shared: finite, or null with a reason."""
+        return finite(self.found(needs))
+
+    def found(self, needs: Needs) -> Reading:
+        """What the function of this measure gives, as it is."""
         try:
             found = self.function(**{name: needs.of(kind) for name, kind in self.kinds.items()})
         except RankscopeError:
@@ -238,7 +242,7 @@ class Measure:
         if not isinstance(found, Reading):
             method = f"from {needs.spectrum.method}" if Spectrum in self.kinds.values() else "computed in float64"
             found = Reading(float(found), "estimated", method)
-        return finite(found)
+        return found
 
     def subjects(self, operator: Operator) -> list[Operator]:
         """The matrices this measure speaks of: the subject, the stored numbers, or both where they differ.

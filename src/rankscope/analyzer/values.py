@@ -72,6 +72,8 @@ def sv_ratio_1_2(spectrum: Spectrum) -> Reading:
     if len(spectrum.values) < 2:
         return unknown("fewer than two singular values")
     (first, second), (near, far) = spectrum.values[:2].tolist(), spectrum.error[:2].tolist()
+    if second == far == 0.0:
+        return unknown("infinite: the second singular value is exactly zero", guarantee="proved")
     if second <= far:
         low = (first - near) / (second + far) if second + far > 0 else None
         return unknown("the second singular value is below its error bound", low=low)

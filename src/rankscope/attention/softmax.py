@@ -56,15 +56,15 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
     support = np.count_nonzero(seen, axis=1) if not full else np.full(len(seen), seen.shape[1])
     own = np.diagonal(masked)
     count = len(own)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # scores near the end of float64: the error is then infinite
         diagonal_log = own - (top + log_total)[:count]
-    diagonal_error = UNIT * (
-        np.abs(diagonal_log)
-        + 2 * np.abs(top[:count] + log_total[:count])
-        + ELEMENTARY * (1 + log_total[:count])
-        + summation(seen.shape[1])
-        + np.log(np.maximum(support[:count], 1))
-    )
+        diagonal_error = UNIT * (
+            np.abs(diagonal_log)
+            + 2 * np.abs(top[:count] + log_total[:count])
+            + ELEMENTARY * (1 + log_total[:count])
+            + summation(seen.shape[1])
+            + np.log(np.maximum(support[:count], 1))
+        )
     shown, known = np.isfinite(own), np.isfinite(diagonal_log)
     diagonal = Diagonal(
         np.where(known, diagonal_log, -math.inf),

@@ -11,6 +11,7 @@ from rankscope.arrays import FLOAT64, check_dense
 from rankscope.attention.build import attention, single
 from rankscope.attention.operators import Mean, Operator, Origin, Product, stored
 from rankscope.attention.request import EmptyRows
+from rankscope.errors import error
 from rankscope.generators.plans import check_plan
 from rankscope.generators.synthetic import queries_and_keys
 
@@ -58,6 +59,9 @@ class Synthetic:
 
     def jobs(self) -> Iterator[Job]:
         """Every head of every layer, then the mean over the heads of each layer, then the product over layers."""
+        for name, count in (("heads", self.heads), ("layers", self.layers)):
+            if count < 1:
+                raise error("RS002", f"{name} = {count}", "give a whole number of at least 1")
         plan = check_plan(self.plan, self.layers, self.heads, self.mask)
         masks = {
             (layer, head): plan(layer, head, self.heads, "bidirectional" if self.mask is None else self.mask)

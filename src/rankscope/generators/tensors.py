@@ -63,7 +63,7 @@ class File:
         paired = {each.name for pair in pairs for each in pair}
         weights = [each for each in named if each.name not in paired and self.is_matrix(each)]
         skipped = [each for each in named if each.name not in paired and not self.is_matrix(each)]
-        notes = [f"skipped '{displayed(each.name)}' of shape {each.shape}: not square matrices" for each in skipped]
+        notes = [f"skipped '{displayed(each.name)}' of shape {each.shape}: {why_not(each)}" for each in skipped]
         if self.origin == "scores" or (self.origin is None and not weights and pairs):
             notes += [f"{len(weights)} arrays of weights are not analysed: leave out --from scores"] if weights else []
             jobs = [job for pair in pairs for job in self.from_pair(archive, *pair, notes)]
@@ -139,6 +139,11 @@ def load(path: str | Path, *, key: str | None = None, **options: Any) -> Operato
     return made[0] if len(made) == 1 else made
 
 
+def why_not(array: Stored) -> str:
+    """Why an array is not analysed as a matrix."""
+    return "not square" if 2 <= len(array.shape) <= 4 else f"{len(array.shape)} dimensions, not 2 to 4"
+
+
 def role(name: str) -> str:
     """The last word of an array's name."""
     return re.split(r"[._/]", name)[-1]
@@ -170,7 +175,7 @@ def metadata_scale(archive: Archive, d: int, notes: list[str]) -> float:
     text = archive.metadata.get("scale")
     if text is None:
         return 1.0
-    if re.fullmatch(r"\s*\d*\.?\d+([eE][+-]?\d+)?\s*", text):
+    if re.fullmatch(r"\s*\d*\.?\d+([eE][+-]?\d+)?\s*", text, flags=re.ASCII):
         found = float(text) * math.sqrt(d)
         if math.isfinite(found):
             return found
