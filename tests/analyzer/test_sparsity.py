@@ -57,12 +57,13 @@ def test_rows_of_attention_are_measured_on_their_support(seed: int, size: int, m
 @given(SEEDS, st.integers(1, 9), st.integers(1, 9), st.sampled_from(["full", "lower", "upper", "diagonal"]))
 def test_rows_of_arrays_are_measured_on_their_side(seed: int, rows: int, columns: int, side: str) -> None:
     matrix = np.random.default_rng(seed).random((rows, columns)) + 0.1
-    sees = {
+    sides: dict[str, Callable[[int, int], bool]] = {
         "full": lambda i, j: True,
         "lower": lambda i, j: j <= i,
         "upper": lambda i, j: i <= j,
         "diagonal": lambda i, j: i == j,
-    }[side]
+    }
+    sees = sides[side]
     seen = np.array([[sees(i, j) for j in range(columns)] for i in range(rows)])
     matrix = np.where(seen, matrix, 0.0)
     total = matrix.sum(axis=1, keepdims=True)

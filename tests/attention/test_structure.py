@@ -214,7 +214,7 @@ def test_facts_of_a_mask_are_believed_only_where_they_settle_it() -> None:
 def test_a_permuted_triangle_is_found_and_its_determinant_is_exact() -> None:
     random = np.random.default_rng(5)
     order = random.permutation(7)
-    matrix = (np.tril(random.integers(1, 9, (7, 7))) * 1.0)[np.ix_(order, order)]
+    matrix = np.tril(random.integers(1, 9, (7, 7))).astype(np.float64)[np.ix_(order, order)]
     structure = of_array(matrix)
     assert structure.triangular
     assert structure.side.value == "none"

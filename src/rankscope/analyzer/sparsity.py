@@ -57,7 +57,7 @@ def hoyer(rows: Rows) -> Reading:
     """(√N − l₁/l₂) / (√N − 1) with N the support of the row, the mean over rows (Hoyer 2004): 1 for one key."""
     return mean_over(
         rows,
-        lambda weights, support: (np.sqrt(support) - ratio(weights)) / (np.sqrt(support) - 1),
+        lambda weights, support: np.clip((np.sqrt(support) - ratio(weights)) / (np.sqrt(support) - 1), 0.0, 1.0),
         "mean over rows",
         least=2,
     )

@@ -10,12 +10,12 @@ from rankscope.cli.output import run_and_show
 Masks = Annotated[
     list[str] | None,
     typer.Option(
-        "--mask", help="Masks (repeatable, or with commas). [default: bidirectional,causal]", rich_help_panel=o.MATRIX
+        "--mask", help="Masks (repeatable, or with commas). (default: bidirectional,causal)", rich_help_panel=o.MATRIX
     ),
 ]
 Kernels = Annotated[
     list[str] | None,
-    typer.Option("--kernel", help="Kernels (repeatable, or with commas). [default: softmax]", rich_help_panel=o.MATRIX),
+    typer.Option("--kernel", help="Kernels (repeatable, or with commas). (default: softmax)", rich_help_panel=o.MATRIX),
 ]
 
 

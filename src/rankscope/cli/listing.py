@@ -47,11 +47,11 @@ def entries(kind: str) -> Iterable[tuple[str, str]]:
 
             return [(entry.name, entry.help) for entry in PLANS]
         case "measures":
-            from rankscope.analyzer.analyze import measures
+            from rankscope.analyzer.analyze import chosen, measures
 
             return [
-                (entry.name, entry.help + ("" if entry.function.default else " Only when named."))
-                for entry in measures()
+                (each.name, measures()[each.name].help + ("" if each.default else " Only when named."))
+                for each in chosen(("all",))
             ]
         case "rules":
             from rankscope.analyzer.rank import RULES

@@ -14,36 +14,36 @@ if TYPE_CHECKING:
 
 MATRIX, NUMERICS, OUTPUT, EXECUTION = "Matrix", "Numerics", "Output", "Execution"
 
-N = Annotated[int | None, typer.Option(help="Number of tokens. [default: 512]", rich_help_panel=MATRIX)]
-D = Annotated[int | None, typer.Option(help="Head size. [default: 64]", rich_help_panel=MATRIX)]
+N = Annotated[int | None, typer.Option(help="Number of tokens. (default: 512)", rich_help_panel=MATRIX)]
+D = Annotated[int | None, typer.Option(help="Head size. (default: 64)", rich_help_panel=MATRIX)]
 Mask = Annotated[
     str | None,
     typer.Option(
-        help="Who sees whom: a name, or names joined by & | ~ ( ). [default: bidirectional]", rich_help_panel=MATRIX
+        help="Who sees whom: a name, or names joined by & | ~ ( ). (default: bidirectional)", rich_help_panel=MATRIX
     ),
 ]
 Kernel = Annotated[
     str | None,
-    typer.Option(help="How strongly: softmax, linear, linear:relu, … [default: softmax]", rich_help_panel=MATRIX),
+    typer.Option(help="How strongly: softmax, linear, linear:relu, … (default: softmax)", rich_help_panel=MATRIX),
 ]
-Scale = Annotated[float | None, typer.Option(help="Multiplies the scores q·k/√d. [default: 1]", rich_help_panel=MATRIX)]
+Scale = Annotated[float | None, typer.Option(help="Multiplies the scores q·k/√d. (default: 1)", rich_help_panel=MATRIX)]
 Seed = Annotated[
-    int | None, typer.Option(help="Seed of the random queries and keys. [default: 0]", rich_help_panel=MATRIX)
+    int | None, typer.Option(help="Seed of the random queries and keys. (default: 0)", rich_help_panel=MATRIX)
 ]
 Seeds = Annotated[str | None, typer.Option(help="Several seeds: 0:20 (half-open) or 1,2,5.", rich_help_panel=MATRIX)]
-Heads = Annotated[int | None, typer.Option(help="Heads in each layer. [default: 1]", rich_help_panel=MATRIX)]
-Layers = Annotated[int | None, typer.Option(help="Layers. [default: 1]", rich_help_panel=MATRIX)]
+Heads = Annotated[int | None, typer.Option(help="Heads in each layer. (default: 1)", rich_help_panel=MATRIX)]
+Layers = Annotated[int | None, typer.Option(help="Layers. (default: 1)", rich_help_panel=MATRIX)]
 Plan = Annotated[
     str | None,
     typer.Option(help="Which head looks which way: uniform, heads, alternating-heads, layers.", rich_help_panel=MATRIX),
 ]
 Dtype = Annotated[
     str | None,
-    typer.Option(help="Round the matrix to float32, float16 or bfloat16. [default: float64]", rich_help_panel=MATRIX),
+    typer.Option(help="Round the matrix to float32, float16 or bfloat16. (default: float64)", rich_help_panel=MATRIX),
 ]
 EmptyRows = Annotated[
     Literal["error", "zero", "drop", "uniform"] | None,
-    typer.Option(help="What to do with queries that see nothing. [default: error]", rich_help_panel=MATRIX),
+    typer.Option(help="What to do with queries that see nothing. (default: error)", rich_help_panel=MATRIX),
 ]
 Measures = Annotated[
     list[str] | None,
@@ -81,9 +81,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing on std
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Say on stderr how each matrix was measured.", rich_help_panel=OUTPUT)
 ]
-Timing = Annotated[bool, typer.Option(help="Add the time taken to the JSON, under 'run'.", rich_help_panel=OUTPUT)]
+Timing = Annotated[
+    bool, typer.Option("--timing", help="Add the time taken to the JSON, under 'run'.", rich_help_panel=OUTPUT)
+]
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Matrices measured at once. [default: cores]", rich_help_panel=EXECUTION)
+    int | None, typer.Option(min=1, help="Matrices measured at once. (default: cores)", rich_help_panel=EXECUTION)
 ]
 BlasThreads = Annotated[
     int, typer.Option(min=1, help="BLAS threads; more than 1 lets results depend on it.", rich_help_panel=EXECUTION)
@@ -92,7 +94,10 @@ Plugin = Annotated[
     list[Path] | None,
     typer.Option(help="Run a Python file that registers masks, kernels or measures.", rich_help_panel=EXECUTION),
 ]
-Debug = Annotated[bool, typer.Option(help="Show the traceback of an error.", rich_help_panel=EXECUTION)]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=EXECUTION)]
+
+
+MOST_SEEDS = 100_000
 
 
 def set_threads(count: int) -> None:
@@ -125,8 +130,13 @@ def run_plugins(paths: list[Path] | None) -> None:
 
 
 def split(values: list[str] | None) -> list[str]:
-    """A list of names, repeated or separated by commas."""
-    return [name.strip() for value in values or [] for name in value.split(",") if name.strip()]
+    """A list of names, repeated or separated by commas; an empty name is refused, nothing at all is not."""
+    names = [name.strip() for value in values or [] for name in value.split(",")]
+    if "" in names:
+        raise error(
+            "RS002", f"an empty name in {', '.join(map(repr, values or []))}", "write names separated by commas"
+        )
+    return names
 
 
 def seeds_of(seed: int | None, seeds: str | None) -> list[int]:
@@ -136,11 +146,15 @@ def seeds_of(seed: int | None, seeds: str | None) -> list[int]:
     if seed is not None:
         raise error("RS003", f"--seed {seed} and --seeds {seeds}", "give one of them")
     bounds = re.fullmatch(r"(\d+):(\d+)", seeds)
-    if bounds and int(bounds[1]) < int(bounds[2]):
+    if bounds and 0 < int(bounds[2]) - int(bounds[1]) <= MOST_SEEDS:
         return list(range(int(bounds[1]), int(bounds[2])))
     if re.fullmatch(r"\d+(,\d+)*", seeds):
         return list(dict.fromkeys(int(each) for each in seeds.split(",")))
-    raise error("RS002", f"--seeds {seeds}", "write a half-open range such as 0:20, or a list such as 1,2,5")
+    raise error(
+        "RS002",
+        f"--seeds {seeds}",
+        f"write a half-open range such as 0:20 of at most {MOST_SEEDS} seeds, or a list such as 1,2,5",
+    )
 
 
 def synthetic_of(given: dict[str, Any], seed: int) -> "Synthetic":

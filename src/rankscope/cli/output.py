@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rankscope.errors import error
+from rankscope.errors import CATALOGUE, InputError, error
 
 if TYPE_CHECKING:
     from rankscope.study import Result, Study
@@ -42,14 +42,16 @@ def run_and_show(
 
     paths = check_outputs(outputs, figure)
     result = run(study, workers=workers, timing=timing)
-    for path in paths:
-        result.save(path, figure=figure)
     if not quiet:
         show(result, format)
+    for path in paths:
+        result.save(path, figure=figure)
     tell(result, format, paths, verbose)
-    if result.refused:
+    refused = [record.code or "" for record in result.refused]
+    if refused:
         sys.stdout.flush()
-        sys.exit(3)
+        everything = len(refused) == len(result.table.matrices)
+        sys.exit(CATALOGUE[refused[0]][0].exit_status if everything else InputError.exit_status)
 
 
 def show(result: "Result", format: str) -> None:
@@ -86,6 +88,8 @@ def coloured(text: str) -> None:
 
 def tell(result: "Result", format: str, paths: list[Path], verbose: bool) -> None:
     """What the reader should know beside the result, on stderr."""
+    from rankscope.report.cells import printable
+
     for note in result.notes:
         print(f"rankscope: {note}", file=sys.stderr)
     if (format == "csv" or any(path.suffix == ".csv" for path in paths)) and result.table.series:
@@ -94,8 +98,10 @@ def tell(result: "Result", format: str, paths: list[Path], verbose: bool) -> Non
         )
     for record in result.refused:
         label = next(matrix.label for matrix in result.table.matrices if matrix.id == record.matrix)
-        print(f"rankscope: {label} was not measured. {record.code}: {record.because}", file=sys.stderr)
+        print(f"rankscope: {printable(label)} was not measured. {record.code}: {record.because}", file=sys.stderr)
     if verbose:
         for matrix in result.table.matrices:
-            methods = dict.fromkeys(record.method for record in result.table.of(matrix) if record.method)
-            print(f"{matrix.label}: {'; '.join(methods)}", file=sys.stderr)
+            for record in result.table.of(matrix):
+                seed = "" if record.seed is None else f" seed {record.seed}"
+                how = f"{record.method}; {record.because}" if record.method else record.because
+                print(f"{printable(matrix.label)}{seed} {record.measure} [{record.subject}]: {how}", file=sys.stderr)

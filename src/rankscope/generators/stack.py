@@ -98,6 +98,7 @@ class Synthetic:
         """A function that makes one head."""
 
         def make() -> Operator:
+            check_dense(self.n, self.n)
             queries, keys = queries_and_keys(self.n, self.d, self.seed, layer, head)
             return single(
                 attention(

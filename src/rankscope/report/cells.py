@@ -1,6 +1,7 @@
 """What one record looks like to people: its value, or what is known instead of it, its mark, and its reason."""
 
 import math
+import unicodedata
 from typing import Any, Final
 
 from rankscope.records import Matrix, Record, Table
@@ -8,10 +9,19 @@ from rankscope.records import Matrix, Record, Table
 MARKS: Final = {"proved": "p", "enclosed": "e", "estimated": " "}
 
 
+def columns_of(text: str) -> int:
+    """The columns that a terminal needs for a text: letters of East Asia take two."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
 def shortened(text: str, room: int) -> str:
     """Text cut to `room` columns in its middle, because labels differ at their ends."""
-    kept = room - 1
-    return text if len(text) <= room else f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
+    if columns_of(text) <= room:
+        return text
+    head, tail = text[: len(text) // 2], text[len(text) // 2 :]
+    while columns_of(head) + columns_of(tail) > room - 1:
+        head, tail = (head[:-1], tail) if columns_of(head) > columns_of(tail) else (head, tail[1:])
+    return f"{head}…{tail}"
 
 
 def printable(text: str) -> str:

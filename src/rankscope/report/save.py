@@ -23,6 +23,8 @@ def check_target(path: Path, figure: str | None) -> None:
     if suffix not in (*SUFFIXES, *FIGURES, *DOCUMENTS, ".parquet"):
         known = " ".join((*SUFFIXES, ".parquet", *FIGURES, *DOCUMENTS))
         raise error("RS002", f"the output file {path.name!r}", f"end its name with one of {known}")
+    if not path.parent.is_dir():
+        raise error("RS502", f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}", "make it first")
     if suffix == ".parquet":
         import importlib.util
 

@@ -4,14 +4,14 @@ import math
 from collections.abc import Iterator
 
 from rankscope.records import Matrix, Record, Table
-from rankscope.report.cells import counted, short
+from rankscope.report.cells import counted, number, printable, short
 
 
 def sentences(table: Table) -> list[str]:
     """What the numbers of a table mean together: for one matrix its ranks, for several what differs."""
     measured = [matrix for matrix in table.matrices if any(r.status == "ok" for r in table.of(matrix))]
     if len(table.matrices) == 1:
-        return [text for matrix in measured for text in of_one(found(table, matrix), matrix)]
+        return [text for matrix in measured for text in of_one(found(table, matrix), table.of(matrix), matrix)]
     return [] if table.summary() else list(of_several(table, measured))
 
 
@@ -20,9 +20,11 @@ def found(table: Table, matrix: Matrix) -> dict[str, Record]:
     return {record.measure: record for record in reversed(table.of(matrix))}
 
 
-def of_one(records: dict[str, Record], matrix: Matrix) -> Iterator[str]:
-    """What one matrix shows."""
-    exact, numerical = records.get("rank_exact"), records.get("rank_numerical")
+def of_one(records: dict[str, Record], every: list[Record], matrix: Matrix) -> Iterator[str]:
+    """What one matrix shows; ranks are compared that speak of the same subject."""
+    numerical = records.get("rank_numerical")
+    same = [r for r in every if r.measure == "rank_exact" and (numerical is None or r.subject == numerical.subject)]
+    exact = same[0] if same else records.get("rank_exact")
     size = min(matrix.rows, matrix.columns)
     if exact is not None and numerical is not None:
         yield exact_against_numerical(exact, numerical, size)
@@ -91,11 +93,14 @@ def of_several(table: Table, matrices: list[Matrix]) -> Iterator[str]:
         values = [(float(each[name]), m) for each, m in records if name in each and each[name].value is not None]
         if len(values) > 1 and len({value for value, _ in values}) > 1:
             (low, first), (high, last) = min(values, key=lambda v: v[0]), max(values, key=lambda v: v[0])
-            text = f"The {meaning} runs from {low:.5g} ({first.label}) to {high:.5g} ({last.label})."
-            yield text.replace("-", "−")
+            lowest, highest = (
+                f"{number(low, 5)} ({printable(first.label)})",
+                f"{number(high, 5)} ({printable(last.label)})",
+            )
+            yield f"The {meaning} runs from {lowest} to {highest}."
     full = [m for each, m in records if "rank_exact" in each and each["rank_exact"].value == min(m.rows, m.columns)]
     if full and len(full) < len(matrices):
         yield (
-            f"Full exact rank is proved for {len(full)} of {len(table.matrices)}: those whose determinant is a product "
-            "of a non-zero diagonal."
+            f"Full exact rank is proved for {len(full)} of {len(table.matrices)}: those whose structure shows that the "
+            "determinant is not zero."
         )

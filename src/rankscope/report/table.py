@@ -30,6 +30,10 @@ LATEX: Final = {
     "_": r"\_",
     "{": r"\{",
     "}": r"\}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "−": "$-$",
@@ -71,7 +75,8 @@ def to_frame(table: Table) -> "pd.DataFrame":
 def to_parquet(table: Table) -> bytes:
     """The DataFrame as a Parquet file, with the details as JSON text."""
     frame = to_frame(table)
-    frame["details"] = [cell(details) for details in frame["details"]]
+    for column in frame.columns[frame.dtypes == object]:
+        frame[column] = [None if value is None else cell(value) for value in frame[column]]
     buffer = io.BytesIO()
     frame.to_parquet(buffer)
     return buffer.getvalue()
@@ -89,12 +94,17 @@ def to_csv(table: Table) -> str:
 
 
 def cell(value: Any) -> Any:
-    """A CSV cell: numbers as they are, structures as JSON, dangerous text defused."""
+    """A CSV cell: numbers as they are, structures as text, control characters replaced, dangerous text defused."""
     if value is None:
         return ""
     if isinstance(value, dict):
         return json.dumps(value, sort_keys=True) if value else ""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    if isinstance(value, tuple):
+        return cell("; ".join(value))
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if value.startswith(FORMULA) else text
 
 
 def cells(table: Table) -> list[list[str]]:
@@ -117,7 +127,7 @@ def to_markdown(table: Table) -> str:
     """A Markdown table."""
 
     def escaped(text: str) -> str:
-        return re.sub(r"([\\`*_{}\[\]<>|$])", r"\\\1", text)
+        return re.sub(r"([\\`*_{}\[\]<>|$&~])", r"\\\1", text)
 
     return lines_of(table, "| ", " | ", " |", escaped, ["|" + "|".join(" --- " for _ in COLUMNS) + "|"]) + "\n"
 

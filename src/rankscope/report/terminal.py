@@ -10,6 +10,7 @@ from typing import Final
 from rankscope.records import Matrix, Record, Table
 from rankscope.report.cells import (
     MARKS,
+    columns_of,
     compact,
     marked,
     number,
@@ -91,19 +92,23 @@ def alone(table: Table, width: int) -> list[str]:
     lines = textwrap.wrap(heading(matrix, table.records[0].seed if table.records else None), width)
     lines += [line for note in matrix.notes for line in textwrap.wrap(f"note: {printable(note)}", width)]
     several = len({record.subject for record in table if record.measure in ("rank_exact", "logdet")}) > 1
-    name_width = max(len(record.measure) for record in table)
+    name_width = min(max(len(record.measure) for record in table), 30)
     values = [value_text(record, matrix) for record in table]
     value_width = max(len(value) for value in values)
     indent = name_width + value_width + 17
     for group, members in groups_of(table).items():
         lines += ["", group]
-        rows = [(r.measure, value_text(r, matrix), r.guarantee, reason(r, table), r.subject) for r in members]
+        rows = [
+            (shortened(r.measure, 30), value_text(r, matrix), r.guarantee, reason(r, table), r.subject) for r in members
+        ]
         if group == "determinant":
             signs = [("sign", sign_text(r), r.guarantee, sign_reason(r), r.subject) for r in members]
             rows = [row for pair in zip(signs, rows, strict=True) for row in pair]
         for name, value, guarantee, note, subject in rows:
             left = f"  {name:<{name_width}}  {value:<{value_width}}  {guarantee:<9}  "
-            wrapped = textwrap.wrap(note + (f" [{subject}]" if several else ""), max(width - indent, 24)) or [""]
+            wrapped = textwrap.wrap(
+                printable(note) + (f" [{subject}]" if several else ""), max(width - indent, 24)
+            ) or [""]
             lines += [(left + wrapped[0]).rstrip(), *(" " * indent + more for more in wrapped[1:])]
     return [*lines, *(["", *subjects(table, width)] if several else [])]
 
@@ -188,7 +193,7 @@ def listed(table: Table, width: int) -> list[str]:
     texts = {name: [compact(cells.get((m.id, name)), m) for m in table.matrices] for name in wanted}
     widths = {name: max(len(HEADINGS.get(name, name)), *(len(text) for text in texts[name])) + 2 for name in wanted}
     labels = [shortened(printable(matrix.label), max(30, width // 3)) for matrix in table.matrices]
-    first = max(len(label) for label in labels)
+    first = max(columns_of(label) for label in labels)
     shown: list[str] = []
     for name in wanted:
         if first + sum(widths[each] for each in [*shown, name]) <= width or not shown:
@@ -198,7 +203,7 @@ def listed(table: Table, width: int) -> list[str]:
     for i, (label, matrix) in enumerate(zip(labels, table.matrices, strict=True)):
         bad = next((r for r in table.of(matrix) if r.status != "ok"), None)
         row = f"  {bad.code}" if bad else "".join(f"{texts[name][i]:>{widths[name]}}" for name in shown)
-        lines.append(f"{label:<{first}}{row}".rstrip())
+        lines.append(f"{label}{' ' * (first - columns_of(label))}{row}".rstrip())
     left_out = len(present) - len(shown)
     more = f"; {left_out} more measures with --format csv or json" if left_out > 0 else ""
     return [*lines, *footer(table, width, more)]
@@ -222,7 +227,9 @@ def seeds(table: Table, width: int) -> list[str]:
     for label in dict.fromkeys(label for label, _, _ in wanted):
         lines += ["", printable(label), f"  {'':<24}{'mean':>13}{'sd':>11}{'min':>13}{'max':>13}{'n':>4}"]
         for key in (key for key in wanted if key[0] == label):
-            name, row = f"{shortened(key[1], 22)} {marks[key]}", rows.get(key)
+            both = len([each for each in wanted if each[:2] == key[:2]]) > 1
+            full = f"{key[1]} [{key[2]}]" if both else key[1]
+            name, row = f"{shortened(full, 22)} {marks[key]}", rows.get(key)
             if row is None:
                 lines.append(f"  {name:<24}{'not known':>13}{'':>37}{0:>4}")
                 continue
