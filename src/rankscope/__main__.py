@@ -18,11 +18,11 @@ def main() -> None:
 
 
 def prepare_stdout() -> None:
-    """A closed stdout becomes one that keeps nothing; a letter that the terminal cannot show becomes a question mark."""
+    """Output is UTF-8 whatever the locale says, and a closed stdout becomes one that keeps nothing."""
     if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+        sys.stdout = io.TextIOWrapper(io.FileIO(os.devnull, "w"), encoding="utf-8")
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
 
 
 def run() -> None:

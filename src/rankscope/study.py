@@ -160,10 +160,10 @@ class Result:
 def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Result:
     """Run a study: every matrix is made, measured and dropped, `workers` at a time.
 
-    A matrix that cannot be measured is reported in its place and hides no other, unless it is the only one.
+    A matrix that cannot be measured is reported in its place and hides no other.
 
     Raises:
-        RankscopeError: an unknown name, or the error of the only matrix.
+        RankscopeError: an unknown name, or the first error when no matrix could be measured.
     """
     started = time.perf_counter()
     if study.numerics.rule is not None:
@@ -171,9 +171,8 @@ def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Re
     measures = chosen(study.measures)
     works = [source.work() for source in study.sources]
     jobs = [job for work in works for job in work.jobs]
-    alone = len(jobs) == 1
     with blas_threads(study.blas_threads):
-        found = in_order(jobs, measures, study.numerics, affordable(jobs, workers), alone)
+        found = in_order(jobs, measures, study.numerics, affordable(jobs, workers))
     table = Table(
         study.described(),
         [each.matrix for each in found],
@@ -184,26 +183,30 @@ def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Re
     return Result(table, tuple(note for work in works for note in work.notes))
 
 
-def in_order(
-    jobs: Sequence[Job], measures: list[Measure], numerics: Numerics, workers: int, alone: bool
-) -> list[Analysed]:
+def in_order(jobs: Sequence[Job], measures: list[Measure], numerics: Numerics, workers: int) -> list[Analysed]:
     """The analyses of all jobs in their order, by as many threads as there are workers: LAPACK runs without the GIL."""
+    reasons: list[RankscopeError] = []
 
     def one(numbered: tuple[int, Job]) -> Analysed:
         identity, job = numbered
         try:
             return analyse(job.make(), identity, measures, numerics)
+        except UsageError:
+            raise
         except RankscopeError as reason:
-            if alone or isinstance(reason, UsageError):
-                raise
+            reasons.append(reason)
             return refused(job.origin, job.shape, reason, identity, measures)
 
     if workers == 1:
-        return [one(numbered) for numbered in enumerate(jobs)]
-    from concurrent.futures import ThreadPoolExecutor
+        found = [one(numbered) for numbered in enumerate(jobs)]
+    else:
+        from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(one, enumerate(jobs)))
+        with ThreadPoolExecutor(workers) as pool:
+            found = list(pool.map(one, enumerate(jobs)))
+    if jobs and len(reasons) == len(jobs):
+        raise reasons[0]
+    return found
 
 
 def affordable(jobs: Sequence[Job], workers: int | None) -> int:

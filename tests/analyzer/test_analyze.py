@@ -20,6 +20,7 @@ from rankscope.analyzer.analyze import LONGEST_SERIES, chosen, measures
 from rankscope.attention.build import attention, single
 from rankscope.errors import RankscopeError
 from rankscope.records import schema
+from tests import oracles
 from tests.oracles import Array, Float64, seen_by
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -545,3 +546,26 @@ def test_masks_seen_by_brute_force_are_the_zero_patterns_of_arrays() -> None:
         assert (operator.value, operator.guarantee) == (6, "proved")
         seen = seen_by(lambda i, j: j <= i if name == "causal" else i <= j, 6, 6)  # noqa: B023
         assert ((attention_like(0, 6, name) != 0) == seen).all()
+
+
+@pytest.mark.deep
+def test_extreme_matrices_against_their_exact_numbers() -> None:
+    """Determinant, rank and smallest value of matrices of special numbers, in rationals and in 12 000-bit balls."""
+    for matrix in corpus(4, 2000, bad=False):
+        exact = oracles.rational(matrix)
+        with oracles.precision(12_000):
+            rank = rs.rank_exact(matrix)
+            assert rank.low is not None
+            assert rank.high is not None
+            assert rank.low <= exact.rank() <= rank.high, matrix
+            if matrix.shape[0] == matrix.shape[1]:
+                found = rs.logdet(matrix)
+                sign, log = oracles.log_determinant(exact)
+                assert found.sign in (None, sign), matrix
+                assert sign == 0 or oracles.inside(found.low, log, found.high), matrix
+            smallest = rs.log10_sigma_min(matrix)
+            if exact.rank() < min(matrix.shape):
+                assert smallest.low is None, matrix
+                continue
+            value = oracles.singular_values(oracles.balls(exact))[-1]
+            assert not value > 0 or oracles.inside(smallest.low, oracles.log10(value), smallest.high), matrix

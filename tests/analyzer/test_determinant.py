@@ -269,6 +269,23 @@ def test_singular_only_in_numbers_is_not_claimed_and_not_excluded() -> None:
         float(found)
 
 
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        [[2.0**-1022, 0.0, -0.4], [0.0, 0.0, 0.13], [0.0, -1.7e308, -1.5]],
+        [[1.7e308, 0.0, 1e-300], [0.0, -0.65, 0.0], [0.177, -0.46, 0.177]],
+        [[-1.7e308, 0.0, 1e-300, 1.0], [1.0, 2.0, 1.0, 1e160], [1e300, 0.0, 5e-324, 1e20], [2.0**-1022, 0.0, 1.0, 0.0]],
+    ],
+)
+def test_blocks_whose_inverse_overflows_claim_nothing_false(matrix: list[list[float]]) -> None:
+    """No NaN, no infinity, no warning: what float64 cannot invert is not known."""
+    found = rs.logdet(np.array(matrix))
+    for each in (found.log_abs, found.low, found.high):
+        assert each is None or math.isfinite(each), found
+    with precision(8 * DIGITS_60):
+        check(found, *log_determinant(rational(np.array(matrix))))
+
+
 def test_a_rectangle_has_no_determinant() -> None:
     for shape in ((3, 5), (5, 3), (0, 2)):
         found = rs.logdet(np.ones(shape))

@@ -216,6 +216,15 @@ def test_scaling_by_a_power_of_two_shifts_the_logarithm(exponent: int, mask: str
     assert scaled.value == pytest.approx(plain.value + exponent * math.log10(2), rel=64 * UNIT)
 
 
+@pytest.mark.parametrize("large", [1e20, 1e160, 1e300])
+def test_a_matrix_far_from_one_keeps_its_bounds(large: float) -> None:
+    """σ_min is near 0.59 beside an entry of 10^160: logarithms of hundreds cancel, and their rounding must be counted."""
+    matrix = np.array([[large, 0.0], [1.0, 0.591571469]])
+    for each in (matrix, matrix.T, matrix / large):
+        with precision(BITS):
+            check(rs.log10_sigma_min(each), singular_values(balls(each))[-1], 2)
+
+
 def test_complex_triangles_do_not_pretend_to_underflow() -> None:
     matrix = np.asarray(
         single(attention(*dyadic(np.random.default_rng(0), 2, 8, HEAD), mask="causal", scale=16.0)).matrix

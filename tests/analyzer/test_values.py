@@ -14,10 +14,12 @@ from tests.oracles import (
     EPS,
     SEES,
     UNIT,
+    ball,
     balls,
     dyadic,
     exact_scores,
     inside,
+    log10,
     precision,
     seen_by,
     singular_values,
@@ -71,6 +73,25 @@ def test_the_condition_of_a_singular_matrix_is_infinite_and_of_a_diagonal_exact(
     found = rs.log10_condition(np.diag([1e10, 1.0, 1e-5]))
     assert found.value == pytest.approx(15.0, abs=64 * EPS)
     assert rs.log10_condition(np.array([[7.0]])).value == pytest.approx(0.0, abs=4 * EPS)
+
+
+@pytest.mark.parametrize("large", [1e160, 1.7e308])
+def test_a_condition_far_from_one_keeps_its_bounds(large: float) -> None:
+    """log₁₀ κ = 308.4…: its last digit is worth 5e-14, which the bounds must hold."""
+    matrix = np.array([[0.656, 0.0], [0.656, large]])
+    for each in (matrix, matrix.T, np.diag([large, 0.3])):
+        found = rs.log10_condition(each)
+        with precision(8 * DIGITS_60):
+            first, second = singular_values(balls(each))
+            assert inside(found.low, log10(first / second), found.high)
+
+
+def test_a_quotient_of_exact_values_is_rounded_and_says_so() -> None:
+    """σ₁ = 1 and σ₂ = 0.786… are exact, their quotient is not: the bounds hold it, or there are none."""
+    for small in (0.786578012, 1 / 3, 0.9, 1e-200):
+        found = rs.sv_ratio_1_2(np.diag([1.0, small]))
+        with precision(8 * DIGITS_60):
+            assert inside(found.low, 1 / ball(small), found.high)
 
 
 def eigenvalues(matrix: object) -> list[complex]:

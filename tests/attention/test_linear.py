@@ -1,5 +1,6 @@
 """Linear attention against exact rationals: signed sums, cancellation, zero rows, features at the edge of float64."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -243,6 +244,73 @@ def test_features_beyond_float64_are_refused_without_a_warning(
     with pytest.raises(RankscopeError, match="RS11") as caught:
         attend(queries, keys, mask, features)
     assert "infinity" in caught.value.given or "NaN" in caught.value.given
+
+
+def extreme(seed: int, features: str) -> tuple[Float64, Float64]:
+    """Tokens whose features reach from one end of float64 to the other within one row."""
+    random = np.random.default_rng(seed)
+    size, terms = (int(x) for x in random.integers(1, 6, 2))
+    if features in ("exp", "elu+1"):
+        return random.uniform(-740, 700, (size, terms)), random.uniform(-740, 700, (size, terms))
+    queries, keys = (
+        random.standard_normal((size, terms)) * 10.0 ** random.uniform(-300, 150, (size, terms)) for _ in range(2)
+    )
+    return queries, keys
+
+
+def attend_extreme(seed: int, mask: str, features: str) -> tuple[Operator, Any] | None:
+    """Attention on such tokens and its exact rationals; None where it is refused, which it may be."""
+    queries, keys = extreme(seed, features)
+    try:
+        operator = attend(queries, keys, mask, features, empty_rows="zero")
+    except MaskError:
+        return None
+    return operator, exact(queries, keys, mask, features)
+
+
+@settings(max_examples=150)
+@given(SEEDS, st.sampled_from(["causal", "anticausal", "bidirectional", "prefix:2"]), st.sampled_from(sorted(KERNELS)))
+def test_features_over_all_of_float64_prove_nothing_false_of_the_determinant(
+    seed: int, mask: str, features: str
+) -> None:
+    """Products of features that are not zero underflow; the zero that is left of them proves nothing."""
+    made = attend_extreme(seed, mask, features)
+    if made is not None:
+        found = rs.logdet(made[0])
+        with precision(8 * DIGITS_60):
+            sign, log = log_determinant(made[1])
+            assert found.sign in (None, sign), found
+            assert sign == 0 or inside(found.low, log, found.high), (found, log)
+
+
+@settings(max_examples=150)
+@given(SEEDS, st.sampled_from(["causal", "anticausal", "bidirectional", "prefix:2"]), st.sampled_from(sorted(KERNELS)))
+def test_features_over_all_of_float64_prove_nothing_false_of_the_rank(seed: int, mask: str, features: str) -> None:
+    made = attend_extreme(seed, mask, features)
+    if made is not None:
+        found = rs.rank_exact(made[0])
+        assert found.low is not None
+        assert found.high is not None
+        assert found.low <= made[1].rank() <= found.high, found
+
+
+@settings(max_examples=150)
+@given(SEEDS, st.sampled_from(["causal", "anticausal", "bidirectional", "prefix:2"]), st.sampled_from(sorted(KERNELS)))
+def test_features_over_all_of_float64_stay_within_their_distance(seed: int, mask: str, features: str) -> None:
+    made = attend_extreme(seed, mask, features)
+    if made is not None:
+        with precision(8 * DIGITS_60):
+            error = frobenius(balls(np.asarray(made[0].matrix)) - balls(made[1]))
+            assert distance(made[0]) == math.inf or inside(None, error, distance(made[0]))
+
+
+@settings(max_examples=60)
+@given(SEEDS, st.sampled_from(["causal", "bidirectional"]), st.sampled_from(sorted(KERNELS)))
+def test_features_over_all_of_float64_are_analysed(seed: int, mask: str, features: str) -> None:
+    """Numbers or null, no warning, no error that is not a refusal."""
+    made = attend_extreme(seed, mask, features)
+    if made is not None:
+        rs.analyze(made[0], measures=["all"]).to_json()
 
 
 def test_the_log_diagonal_lies_within_its_error() -> None:

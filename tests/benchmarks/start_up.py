@@ -1,7 +1,8 @@
 """How long a whole process of the main job takes, against a ten-line numpy script that makes the same matrix.
 
-Run it with `python tests/benchmarks/start_up.py`. The programs are run in turn, with their output piped, and the medians
-of the ratios of neighbouring runs are printed: single times move with the load of the machine, ratios much less.
+Run it with `python tests/benchmarks/start_up.py`, for an installation whose files are compiled (`pip install .`). The
+programs are run in turn, with their output piped, and the medians of the ratios of neighbouring runs are printed:
+single times move with the load of the machine, ratios much less.
 """
 
 import os

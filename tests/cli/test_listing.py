@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rankscope.analyzer.analyze import measures
+from rankscope.analyzer.analyze import chosen
 from rankscope.analyzer.rank import RULES
 from rankscope.attention.kernels import KERNELS
 from rankscope.attention.masks import MASKS
@@ -17,7 +17,7 @@ NAMES: dict[str, Callable[[], list[str]]] = {
     "masks": MASKS.names,
     "kernels": KERNELS.names,
     "plans": PLANS.names,
-    "measures": lambda: measures().names(),
+    "measures": lambda: [each.name for each in chosen(("all",))],
     "rules": RULES.names,
     "figures": figures,
 }

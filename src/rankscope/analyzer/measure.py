@@ -41,7 +41,9 @@ class Numerics:
         if self.rtol is not None and not 0 <= self.rtol < 1:
             raise error("RS002", f"rtol = {self.rtol}", "give a relative tolerance of at least 0 and below 1")
         if self.rule is not None and self.rtol is not None:
-            raise error("RS003", f"the rule {self.rule!r} and rtol = {self.rtol}", "give one of them")
+            raise error(
+                "RS003", f"--rule {self.rule} and --rtol {self.rtol} (rule= and rtol= in Python)", "give one of them"
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,9 +58,9 @@ class Spectrum:
 def spectrum(operator: Operator) -> Spectrum:
     """All singular values by LAPACK's values-only divide and conquer; |diagonal|, exactly, of a diagonal matrix.
 
-    The matrix is first divided by a power of two, which is exact and keeps LAPACK in range. Values beyond a proved bound
-    of the rank are exactly zero. The bound on each value adds the distance between the numbers that are held and the
-    exact matrix (Weyl's inequality).
+    The matrix is first divided by a power of two, which is exact and keeps LAPACK in range. Values beyond a proved
+    bound of the rank are exactly zero. The bound on each value adds the distance between the numbers that are held and
+    the exact matrix (Weyl's inequality).
     """
     matrix = operator.matrix
     if operator.structure.side.value == "diagonal":

@@ -80,7 +80,7 @@ def analyze(
         sources = tuple(o.synthetic_of(made, each) for each in o.seeds_of(seed, seeds))
     else:
         sources = (file_source(file, {**made, "seed": seed, "seeds": seeds}, origin, key),)
-    study = Study(sources, tuple(o.split(measure)), Numerics(rule, rtol), blas_threads)
+    study = Study(sources, tuple(o.split("--measure", measure)), Numerics(rule, rtol), blas_threads)
     run_and_show(study, format, output, figure, quiet=quiet, verbose=verbose, timing=timing, workers=workers)
 
 

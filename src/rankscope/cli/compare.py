@@ -55,9 +55,9 @@ def compare(
     made = {"n": n, "d": d, "scale": scale, "dtype": dtype, "empty_rows": empty_rows}
     sources = tuple(
         o.synthetic_of({**made, "mask": each_mask, "kernel": each_kernel}, each_seed)
-        for each_kernel in o.split(kernel) or ["softmax"]
-        for each_mask in o.split(mask) or ["bidirectional", "causal"]
+        for each_kernel in o.split("--kernel", kernel) or ["softmax"]
+        for each_mask in o.split("--mask", mask) or ["bidirectional", "causal"]
         for each_seed in o.seeds_of(seed, seeds)
     )
-    study = Study(sources, tuple(o.split(measure)), Numerics(rule, rtol), blas_threads)
+    study = Study(sources, tuple(o.split("--measure", measure)), Numerics(rule, rtol), blas_threads)
     run_and_show(study, format, output, figure, quiet=quiet, verbose=verbose, timing=timing, workers=workers)

@@ -129,12 +129,12 @@ def run_plugins(paths: list[Path] | None) -> None:
             raise error("RS005", given, "mend it; --debug shows where it failed") from reason
 
 
-def split(values: list[str] | None) -> list[str]:
+def split(option: str, values: list[str] | None) -> list[str]:
     """A list of names, repeated or separated by commas; an empty name is refused, nothing at all is not."""
     names = [name.strip() for value in values or [] for name in value.split(",")]
     if "" in names:
         raise error(
-            "RS002", f"an empty name in {', '.join(map(repr, values or []))}", "write names separated by commas"
+            "RS002", f"an empty name in {option} {' '.join(map(repr, values or []))}", "write names separated by commas"
         )
     return names
 

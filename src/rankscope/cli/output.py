@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rankscope.errors import CATALOGUE, InputError, error
+from rankscope.errors import InputError, error
 
 if TYPE_CHECKING:
     from rankscope.study import Result, Study
@@ -47,11 +47,9 @@ def run_and_show(
     for path in paths:
         result.save(path, figure=figure)
     tell(result, format, paths, verbose)
-    refused = [record.code or "" for record in result.refused]
-    if refused:
+    if result.refused:
         sys.stdout.flush()
-        everything = len(refused) == len(result.table.matrices)
-        sys.exit(CATALOGUE[refused[0]][0].exit_status if everything else InputError.exit_status)
+        sys.exit(InputError.exit_status)
 
 
 def show(result: "Result", format: str) -> None:

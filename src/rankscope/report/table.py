@@ -46,7 +46,7 @@ LATEX: Final = {
     "τ": r"$\tau$",
     "·": r"$\cdot$",
     "φ": r"$\varphi$",
-    "‖": r"$\|$",
+    "‖": r"$\Vert$",
     "√": r"$\surd$",
     "±": r"$\pm$",
     "≈": r"$\approx$",
@@ -75,7 +75,7 @@ def to_frame(table: Table) -> "pd.DataFrame":
 def to_parquet(table: Table) -> bytes:
     """The DataFrame as a Parquet file, with the details as JSON text."""
     frame = to_frame(table)
-    for column in frame.columns[frame.dtypes == object]:
+    for column in frame.select_dtypes(exclude="number").columns:
         frame[column] = [None if value is None else cell(value) for value in frame[column]]
     buffer = io.BytesIO()
     frame.to_parquet(buffer)

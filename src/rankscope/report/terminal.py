@@ -145,13 +145,14 @@ def side_by_side(table: Table, width: int) -> list[str]:
     room = (width - first) // len(table.matrices)
     matrices = {matrix.id: matrix for matrix in table.matrices}
     longest = max(len(marked(record, matrices[record.matrix])) for record in table)
-    words = max(len(word) for matrix in table.matrices for word in printable(matrix.label).split() or [""])
+    words = max(columns_of(word) for matrix in table.matrices for word in printable(matrix.label).split() or [""])
     if max(longest, words) >= room:
         return []
     head = [textwrap.wrap(printable(matrix.label), room - 1) or [""] for matrix in table.matrices]
     lines = [common_heading(table), ""]
     for depth in range(max(len(each) for each in head)):
-        row = "".join(f"{each[depth] if depth < len(each) else '':>{room}}" for each in head)
+        parts = [each[depth] if depth < len(each) else "" for each in head]
+        row = "".join(" " * (room - columns_of(part)) + part for part in parts)
         lines.append((" " * first + row).rstrip())
     for group, names in groups.items():
         lines.append(group)
@@ -213,7 +214,7 @@ def complaints(table: Table) -> list[str]:
     """One line for each matrix that could not be measured."""
     bad = {record.matrix: record for record in reversed(table.records) if record.status != "ok"}
     labels = {matrix.id: matrix.label for matrix in table.matrices}
-    return [f"{printable(labels[i])} was not measured. {bad[i].code}: {bad[i].because}" for i in sorted(bad)]
+    return [printable(f"{labels[i]} was not measured. {bad[i].code}: {bad[i].because}") for i in sorted(bad)]
 
 
 def seeds(table: Table, width: int) -> list[str]:
