@@ -28,6 +28,9 @@ EPS: Final = 2.0**-52
 UNIT: Final = 2.0**-53
 """The unit roundoff of float64: a correctly rounded operation is right to this relative error."""
 
+TINIEST: Final = 5e-324
+"""The smallest float64: what an entry that underflowed may be away from the one that is meant."""
+
 SMALLEST: Final = 2.0**-1022
 """The smallest normal float64; below it numbers lose digits."""
 

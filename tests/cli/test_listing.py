@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rankscope.analyzer.analyze import chosen
+from rankscope.analyzer.analyze import chosen, measures
 from rankscope.analyzer.rank import RULES
 from rankscope.attention.kernels import KERNELS
 from rankscope.attention.masks import MASKS

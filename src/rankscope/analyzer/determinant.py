@@ -138,14 +138,15 @@ def of_dense(block: Array, spectrum: Spectrum | None, away: float) -> LogDet:
         high = math.fsum(np.log(values + errors)) + size * exponent * math.log(2) if values[0] > 0 else None
     else:
         inverse, high = inverse_norm(held), None
-    if inverse * backward > 0.5:
+    if not inverse * backward <= 0.5:  # also where one of them overflows
         return replace(
             unknown(
                 method, "the block is singular to working precision: its smallest singular value is below the error"
             ),
             high=high,
         )
-    sign, log = np.linalg.slogdet(held)
+    with np.errstate(divide="ignore"):
+        sign, log = np.linalg.slogdet(held)
     total = float(log) + size * exponent * math.log(2)
     bound = 2 * inverse * backward + size * UNIT * (abs(total) + 1)
     phase = round(float(sign)) if np.isrealobj(block) else None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rankscope.analyzer.determinant import LogDet
 from rankscope.analyzer.spectrum import Spectrum
-from rankscope.arrays import EPS, UNIT, Float64, power_of_two, scaled
+from rankscope.arrays import EPS, TINIEST, UNIT, Float64, power_of_two, scaled
 from rankscope.attention.diagonal import diagonal
 from rankscope.attention.operators import Diagonal, Operator, relative_error
 from rankscope.records import Guarantee
@@ -28,9 +28,6 @@ GROWTH: Final = 400.0
 
 RESOLVED: Final = 100.0
 """A singular value this many error bounds large is printed from LAPACK: its logarithm is then known to 1 %."""
-
-TINIEST: Final = 5e-324
-"""The smallest float64: what an entry that underflowed may be away from the one that is meant."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +97,7 @@ def of_triangle(
             frobenius, spectral, slack = found
             method = "inverse by substitution in log scale: 1/‖A⁻¹‖_F ≤ σ_min ≤ 1/‖A⁻¹v‖"
             shift = exponent * math.log(2)
+            slack += 8 * EPS * abs(shift)
             return within(shift - frobenius - slack, shift - spectral, shift - spectral + slack, "estimated", method)
     log_frobenius = math.log(spectrum.frobenius) + spectrum.exponent * math.log(2)
     low = None
@@ -154,7 +152,7 @@ def inverse_norms(lower: Float64, entries: float, tiny: float) -> tuple[float, f
     squares = np.einsum("ij,ij->j", columns, columns)
     frobenius = largest + 0.5 * math.log(math.fsum(squares))
     spectral = largest + math.log(spectral_norm(columns, squares))
-    relative = 2 * math.exp(min(error - spectral, 1.0)) + 4 * size * UNIT
+    relative = 2 * math.exp(min(error - spectral, 1.0)) + 4 * size * UNIT + 8 * EPS * float(np.abs(scale).max())
     return (frobenius, spectral, relative) if relative < 0.1 else None
 
 

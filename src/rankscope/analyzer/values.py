@@ -8,7 +8,7 @@ from rankscope.analyzer.determinant import LogDet
 from rankscope.analyzer.measure import Bounds, Rows, measure, unknown
 from rankscope.analyzer.smallest import Smallest
 from rankscope.analyzer.spectrum import Spectrum
-from rankscope.arrays import Array, power_of_two, scaled
+from rankscope.arrays import EPS, Array, power_of_two, scaled
 from rankscope.errors import error
 from rankscope.records import Reading
 
@@ -61,8 +61,8 @@ def log10_condition(smallest: Smallest, spectrum: Spectrum) -> Reading:
         smallest.guarantee,
         f"σ₁ and {smallest.method}",
         smallest.because,
-        None if smallest.high is None else top - spread - smallest.high,
-        None if smallest.low is None else top + spread - smallest.low,
+        None if smallest.high is None else top - spread - smallest.high - 4 * EPS * (abs(top) + abs(smallest.high)),
+        None if smallest.low is None else top + spread - smallest.low + 4 * EPS * (abs(top) + abs(smallest.low)),
     )
 
 
@@ -77,7 +77,7 @@ def sv_ratio_1_2(spectrum: Spectrum) -> Reading:
     if second <= far:
         low = (first - near) / (second + far) if second + far > 0 else None
         return unknown("the second singular value is below its error bound", low=low)
-    low, high = (first - near) / (second + far), (first + near) / (second - far)
+    low, high = (first - near) / (second + far) * (1 - 2 * EPS), (first + near) / (second - far) * (1 + 2 * EPS)
     return Reading(first / second, spectrum.guarantee, "σ₁ / σ₂", low=low, high=high)
 
 

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from rankscope.arrays import EPS, FLOAT64, UNIT, Float64, check_finite, power_of_two, rounded, scaled
+from rankscope.arrays import EPS, FLOAT64, TINIEST, UNIT, Float64, check_finite, power_of_two, rounded, scaled
 from rankscope.attention.kernels import FeatureKernel
 from rankscope.attention.operators import Dense, Diagonal, Factored, Operator, Pair, norm
 from rankscope.attention.request import (
@@ -27,13 +27,13 @@ from rankscope.errors import error
 def from_features(request: Request, kernel: FeatureKernel) -> Operator:
     """Linear attention: φ(q)·φ(k), divided by its sum over the keys that a query sees."""
     seen, storage = request.seen, request.storage
-    features = scaled_features(request, kernel)
+    features, alive = scaled_features(request, kernel)
     signed = bool((features.left < 0).any() or (features.right < 0).any())
     products = np.where(seen, features.left @ features.right.T, 0.0)
     magnitudes = np.where(seen, np.abs(features.left) @ np.abs(features.right).T, 0.0) if signed else products
     total, magnitude = products.sum(axis=1), magnitudes.sum(axis=1)
     empty = np.asarray(magnitude == 0)
-    refuse_lost_rows(request, features, total, magnitude)
+    refuse_lost_rows(request, alive, total, magnitude)
     policy = policy_for(request, empty, f"{kernel.label} gives every key it sees weight zero")
     columns, terms = seen.shape[1], features.left.shape[1]
     if policy == "uniform" and empty.any():
@@ -43,13 +43,15 @@ def from_features(request: Request, kernel: FeatureKernel) -> Operator:
     if policy == "drop" and empty.any():
         kept = ~empty
         products, magnitudes, total, magnitude, seen = (x[kept] for x in (products, magnitudes, total, magnitude, seen))
-        features = Pair(features.left[kept], features.right)
+        features, alive = Pair(features.left[kept], features.right), Pair(alive.left[kept], alive.right)
     total = np.where(magnitude > 0, total, 1.0)
     weights = products / total[:, None]
     loss = summation(columns) + terms + 2
     spread = (magnitude / np.abs(total))[:, None]
+    vanishing = 4 * terms * TINIEST / UNIT / np.abs(total)[:, None]  # features and products that underflow
     cost = np.abs(weights) * (loss * spread + 2) + (terms + 2) * magnitudes / np.abs(total)[:, None]
-    diagonal = diagonal_of(weights, magnitudes, cost, features)
+    cost += vanishing * (1 + columns * np.abs(weights))
+    diagonal = diagonal_of(weights, magnitudes, cost, alive)
     full = request.full
     support = np.count_nonzero(seen, axis=1) if not full else np.full(len(seen), columns)
     bounds = [*distinct_tokens(features, "query features", "key features"), (terms, "the number of features")]
@@ -72,10 +74,11 @@ def from_features(request: Request, kernel: FeatureKernel) -> Operator:
     )
 
 
-def scaled_features(request: Request, kernel: FeatureKernel) -> Pair:
+def scaled_features(request: Request, kernel: FeatureKernel) -> tuple[Pair, Pair]:
     """φ(√scale·q) and φ(√scale·k), divided by powers of two: each query's by its own, the keys' by one for all.
 
-    Rows are normalised later, so that the matrix stays exactly the same, and products neither overflow nor vanish.
+    Rows are normalised later, so that the matrix stays exactly the same, and products neither overflow nor vanish. The
+    second pair is 1 where a feature is not zero, which is true whatever underflows afterwards.
     """
     root = math.sqrt(request.scale)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -86,12 +89,13 @@ def scaled_features(request: Request, kernel: FeatureKernel) -> Pair:
     check_finite(left, f"the features {kernel.label} of the queries")
     check_finite(right, f"the features {kernel.label} of the keys")
     exponents = np.frexp(np.abs(left).max(axis=1, initial=0.0))[1]
-    return Pair(np.ldexp(left, -exponents[:, None]), scaled(right, -power_of_two(right)))
+    held = Pair(np.ldexp(left, -exponents[:, None]), scaled(right, -power_of_two(right)))
+    return held, Pair((left != 0).astype(np.float64), (right != 0).astype(np.float64))
 
 
-def refuse_lost_rows(request: Request, features: Pair, total: Float64, magnitude: Float64) -> None:
+def refuse_lost_rows(request: Request, alive: Pair, total: Float64, magnitude: Float64) -> None:
     """Refuse rows whose sum is lost: to cancellation, or to underflow of terms that are not zero (RS122)."""
-    lost = (np.abs(total) <= len(features.right) * EPS * magnitude) & (magnitude > 0)
+    lost = (np.abs(total) <= len(alive.right) * EPS * magnitude) & (magnitude > 0)
     if lost.any():
         raise error(
             "RS122",
@@ -100,9 +104,9 @@ def refuse_lost_rows(request: Request, features: Pair, total: Float64, magnitude
             "choose a feature map with positive values, such as linear:elu+1",
         )
     vanished = np.flatnonzero(magnitude == 0)
-    alive = ((features.left[vanished] != 0).astype(float) @ (features.right != 0).T.astype(float)) > 0
+    common = (alive.left[vanished] @ alive.right.T) > 0
     underflown = np.zeros(len(total), dtype=bool)
-    underflown[vanished] = (alive & request.seen[vanished]).any(axis=1)
+    underflown[vanished] = (common & request.seen[vanished]).any(axis=1)
     if underflown.any():
         raise error(
             "RS122",
@@ -111,12 +115,12 @@ def refuse_lost_rows(request: Request, features: Pair, total: Float64, magnitude
         )
 
 
-def diagonal_of(weights: Float64, magnitudes: Float64, cost: Float64, features: Pair) -> Diagonal:
+def diagonal_of(weights: Float64, magnitudes: Float64, cost: Float64, alive: Pair) -> Diagonal:
     """The diagonal of the exact product with its error; an entry is zero only if each of its terms is."""
     own = np.diagonal(weights)
     vanished = np.diagonal(magnitudes) == 0
-    alike = (features.left[: len(own)] != 0) & (features.right[: len(own)] != 0)
-    zero = vanished & ~alike.any(axis=1) if len(features.left) == len(features.right) else vanished
+    common = (alive.left[: len(own)] * alive.right[: len(own)]).any(axis=1)
+    zero = vanished & ~common
     with np.errstate(divide="ignore", invalid="ignore"):
         log = np.log(np.abs(own))
         relative = UNIT * np.diagonal(cost) / np.abs(own)

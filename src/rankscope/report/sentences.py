@@ -29,7 +29,7 @@ def of_one(records: dict[str, Record], every: list[Record], matrix: Matrix) -> I
     if exact is not None and numerical is not None:
         stored = numerical.subject == "stored" and any(record.subject == "scores" for record in every)
         said = exact_against_numerical(exact, numerical, size)
-        yield f"As stored in {matrix.dtype}: {said}" if stored else said
+        yield f"As stored: {said}" if stored else said
         yield from raised(records.get("rank_scores"), numerical, matrix)
     if numerical is not None and numerical.details.get("rule") == "storage":
         yield f"Stored in {matrix.dtype}, the matrix has the tolerance of what rounding can have made of zero."

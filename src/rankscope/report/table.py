@@ -74,9 +74,9 @@ def to_frame(table: Table) -> "pd.DataFrame":
 
 def to_parquet(table: Table) -> bytes:
     """The DataFrame as a Parquet file, with the details as JSON text."""
-    frame = to_frame(table)
-    for column in frame.select_dtypes(exclude="number").columns:
-        frame[column] = [None if value is None else cell(value) for value in frame[column]]
+    import pandas as pd
+
+    frame = pd.DataFrame([{name: plain(value) for name, value in row.items()} for row in table.rows()])
     buffer = io.BytesIO()
     frame.to_parquet(buffer)
     return buffer.getvalue()
@@ -93,18 +93,19 @@ def to_csv(table: Table) -> str:
     return stream.getvalue()
 
 
-def cell(value: Any) -> Any:
-    """A CSV cell: numbers as they are, structures as text, control characters replaced, dangerous text defused."""
-    if value is None:
-        return ""
+def plain(value: Any) -> Any:
+    """A number as it is, a structure as text, text without control characters and lone surrogates."""
     if isinstance(value, dict):
         return json.dumps(value, sort_keys=True) if value else ""
     if isinstance(value, tuple):
-        return cell("; ".join(value))
-    if not isinstance(value, str):
-        return value
-    text = printable(value)
-    return f"'{text}" if value.startswith(FORMULA) else text
+        return printable("; ".join(value))
+    return printable(value) if isinstance(value, str) else value
+
+
+def cell(value: Any) -> Any:
+    """A plain value in which text that a spreadsheet would run is defused; nothing for None."""
+    text = plain("" if value is None else value)
+    return f"'{text}" if isinstance(value, str) and value.startswith(FORMULA) else text
 
 
 def cells(table: Table) -> list[list[str]]:
