@@ -360,7 +360,7 @@ def test_a_name_that_is_no_text_crashes_nothing(more: list[str], tmp_path: Path)
     path.write_bytes(struct.pack("<Q", len(header)) + header + struct.pack("<d", 1.0))
     files = [tmp_path / f"a{suffix}" for suffix in SUFFIXES] if more == ["-o"] else []
     options = [word for file in files for word in ("-o", file)] if files else more
-    done = called("analyze", path, "-m", "hoyer", *options)
+    done = called("analyze", path, "-m", "stable_rank", *options)
     assert (done.status, controls(done.everything)) == (0, set())
     assert all(file.is_file() for file in files)
 

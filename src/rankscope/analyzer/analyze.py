@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final, get_args
 
+import numpy as np
+
 from rankscope.analyzer.measure import MEASURES, Group, Measure, Needs, Numerics
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.attention.operators import Operator, Origin
@@ -58,7 +60,8 @@ def analyse(operator: Operator, identity: int, measures: list[Measure], numerics
             if Spectrum in measure.kinds.values() and "singular_values" not in series:
                 spectrum = shared.spectrum
                 values = [spectrum.absolute(float(value)) for value in spectrum.values]
-                if len(values) <= LONGEST_SERIES and None not in values:
+                finite = bool(np.isfinite(spectrum.error).all())
+                if len(values) <= LONGEST_SERIES and None not in values and finite:
                     listed = [float(value) for value in values if value is not None]
                     series["singular_values"] = row(
                         "singular_values", listed, spectrum.error.tolist(), operator, identity

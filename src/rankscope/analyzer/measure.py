@@ -295,9 +295,14 @@ def measure(
 def finite(reading: Reading) -> Reading:
     """The reading without NaN and infinity: a value is then not known, a bound says nothing."""
     low, high = (None if each is None or not math.isfinite(each) else each for each in (reading.low, reading.high))
+    details = {
+        name: None if isinstance(each, float) and not math.isfinite(each) else each
+        for name, each in reading.details.items()
+    }
+    kept = replace(reading, low=low, high=high, details=details)
     if reading.value is None or math.isfinite(reading.value):
-        return replace(reading, low=low, high=high)
-    return replace(reading, value=None, because=reading.because or NOT_FINITE, low=low, high=high)
+        return kept
+    return replace(kept, value=None, because=reading.because or NOT_FINITE)
 
 
 def unknown(because: str, **known: Any) -> Reading:

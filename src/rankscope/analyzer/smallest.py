@@ -89,10 +89,10 @@ def of_triangle(
     lower = operator.matrix if operator.structure.side.value == "lower" else operator.matrix.T
     size = len(lower)
     exponent = power_of_two(lower)
-    if np.isrealobj(lower):
+    if np.isrealobj(lower) and math.isfinite(relative_error(operator)):
         held = np.ascontiguousarray(scaled(lower, -exponent))
-        entries = relative_error(operator) + (size + 2) * UNIT
-        found = inverse_norms(held, entries, scaled(TINIEST, -exponent).item() if entries > size * UNIT else 0.0)
+        relative = relative_error(operator) + (size + 2) * UNIT
+        found = inverse_norms(held, relative, scaled(TINIEST, -exponent).item())
         if found is not None:
             frobenius, spectral, slack = found
             method = "inverse by substitution in log scale: 1/‖A⁻¹‖_F ≤ σ_min ≤ 1/‖A⁻¹v‖"
@@ -103,10 +103,13 @@ def of_triangle(
     low = None
     if determinant.low is not None:
         low = determinant.low + (size - 1) * (0.5 * math.log(max(size - 1, 1)) - log_frobenius - size * UNIT)
-    entry = float((own.log + own.error).min())
-    high = entry if ceiling is None else min(entry, ceiling)
+    known = np.isfinite(own.error)
+    diagonal_bounds = (own.log[known] + own.error[known]).tolist()
+    high = min([*diagonal_bounds, *([] if ceiling is None else [ceiling])], default=None)
     method = "|det|·((n−1)/‖A‖_F²)^((n−1)/2) ≤ σ_min ≤ min|a_ii|"
-    because = "the entries span more than float64 holds" if np.isrealobj(lower) else "the entries are complex"
+    because = "no entrywise error is known" if np.isrealobj(lower) else "the entries are complex"
+    if math.isfinite(relative_error(operator)) and np.isrealobj(lower):
+        because = "the entries span more than float64 holds"
     return within(low, None, high, "estimated", method, f"{because}, so that only bounds are known")
 
 
