@@ -191,9 +191,9 @@ def in_order(jobs: Sequence[Job], measures: list[Measure], numerics: Numerics, w
         identity, job = numbered
         try:
             return analyse(job.make(), identity, measures, numerics)
-        except UsageError:
-            raise
         except RankscopeError as reason:
+            if isinstance(reason, UsageError) and reason.code != "RS005":
+                raise
             reasons.append(reason)
             return refused(job.origin, job.shape, reason, identity, measures)
 

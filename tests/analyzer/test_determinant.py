@@ -357,6 +357,21 @@ def test_the_exact_value_of_a_dense_block_is_inside_its_bounds_at_every_conditio
             assert sign == 0
 
 
+@settings(max_examples=100)
+@given(SEEDS, st.integers(2, 5), st.sampled_from([1, -1]), st.integers(2, 16))
+def test_unimodular_matrices_of_large_integers_get_no_wrong_sign(seed: int, size: int, sign: int, bits: int) -> None:
+    """Integer matrices with determinant ±1 and entries up to 2^(2·bits): LU in float64 gives the sign by chance."""
+    random = np.random.default_rng(seed)
+    lower, upper = (np.tril(random.integers(-(2**bits), 2**bits, (size, size)), -1) + np.eye(size) for _ in range(2))
+    upper[0, 0] = sign
+    matrix = lower @ upper.T
+    assert rational(matrix).det() == sign
+    found = rs.logdet(matrix)
+    assert found.sign in (None, sign), found
+    assert found.low is None or found.low <= 0
+    assert found.high is None or found.high >= 0
+
+
 @pytest.mark.parametrize("mask", ["prefix:3", "bidirectional"])
 def test_stored_numbers_and_scores_agree_where_nothing_is_lost(mask: str) -> None:
     operator = single(attention(*np.random.default_rng(3).standard_normal((2, 9, 4)), mask=mask))

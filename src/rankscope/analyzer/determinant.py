@@ -1,8 +1,8 @@
 """log|det| and sign, through the structure: a library's LU factorisation is wrong on half of all causal attention.
 
 The determinant of a block triangular matrix is the product of those of its diagonal blocks. Blocks of size 1 need no
-factorisation; LU is used inside one dense block only, and its result is then estimated, with the condition that says
-how far.
+factorisation. Inside a dense block Householder QR is used: LU can lose value and sign to the growth of its factors at
+any condition. The result is then estimated, with the condition that says how far.
 """
 
 import math
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rankscope.analyzer.spectrum import BACKWARD, Spectrum
+from rankscope.analyzer.spectrum import BACKWARD, Spectrum, backward, singular_values_of
 from rankscope.arrays import EPS, UNIT, Array, Boolean, power_of_two, scaled
 from rankscope.attention.diagonal import diagonal
 from rankscope.attention.operators import Diagonal, Operator, Product, distance, norm
@@ -56,6 +56,8 @@ def logdet(operator: Operator, spectrum: Callable[[], Spectrum]) -> LogDet:
             "only a square matrix has a determinant", f"not square: {structure.shape[0]} × {structure.shape[1]}"
         )
     size = structure.shape[0]
+    if size == 0:
+        return LogDet(1, 0.0, 0.0, 0.0, "proved", "structure", "the empty product")
     if structure.det_sign.value == 0:
         return singular(structure.det_sign.because)
     if structure.rank_bound.value < size:
@@ -80,8 +82,9 @@ def resolve(operator: Operator) -> Spectrum:
 def of_diagonal(own: Diagonal, chosen: Boolean, because: str) -> LogDet:
     """Σ log|a_ii| over the `chosen` indices; the bound adds the errors of the terms to that of one exact sum."""
     log, sign, errors = own.log[chosen], own.sign[chosen], own.error[chosen]
-    if (sign == 0).any():
-        return singular(f"{int(np.count_nonzero(sign == 0))} diagonal entries are zero")
+    zeros = int(np.count_nonzero((sign == 0) & np.isfinite(errors)))
+    if zeros:
+        return singular(f"zeros on the diagonal: {zeros}")
     if np.isinf(errors).any():
         return unknown(own.formula, "a diagonal entry is lost to cancellation or underflow")
     total = math.fsum(log)
@@ -107,7 +110,7 @@ def of_blocks(
     sizes = np.bincount(labels)
     alone = sizes[labels] == 1
     matrix, away = operator.matrix, distance(operator)
-    parts = [of_diagonal(own, alone, "blocks of size 1")] if own is not None and alone.any() else []
+    parts = [of_diagonal(own, alone, "")] if own is not None and alone.any() else []
     for label in np.flatnonzero(sizes > 1 if parts else sizes > 0):
         members = np.flatnonzero(labels == label)
         if len(members) == len(labels):
@@ -119,54 +122,49 @@ def of_blocks(
 
 
 def of_dense(block: Array, spectrum: Spectrum | None, away: float) -> LogDet:
-    """LU of one dense block, believed only as far as its condition allows.
+    """QR of one dense block, believed only as far as its condition allows.
 
     For B + E with ‖B⁻¹‖₂‖E‖_F ≤ ½: |log|det(B + E)| − log|det B|| ≤ 2‖B⁻¹‖_F‖E‖_F and the sign is the same. E is the
-    backward error of LU, taken as 2√n·eps·‖B‖_F, together with the distance of the held numbers from the subject.
+    backward error of Householder QR, taken as 2√n·eps·‖B‖_F, with the distance of the held numbers from the subject.
+    ‖B⁻¹‖_F comes from the singular values, each diminished by its error.
     """
     size = len(block)
     exponent = power_of_two(block)
     held = scaled(block, -exponent)
-    backward = BACKWARD * math.sqrt(size) * EPS * norm(held) + math.ldexp(away, -exponent)
-    method = f"LU of a dense block of {size}"
-    if spectrum is not None:
+    away = math.ldexp(away, -exponent)
+    method = f"QR of a dense block of {size}"
+    if spectrum is None:
+        values = singular_values_of(held)
+        errors = backward(values, size, float(values[0])) + away
+    else:
         values = scaled(spectrum.values, spectrum.exponent - exponent)
         errors = scaled(spectrum.error, spectrum.exponent - exponent)
-        surely = np.maximum(values - errors, 0.0)
-        least = float(surely[-1])
-        inverse = math.sqrt(math.fsum(surely**-2.0)) if least > 0 else math.inf
-        high = math.fsum(np.log(values + errors)) + size * exponent * math.log(2) if values[0] > 0 else None
-    else:
-        inverse, high = inverse_norm(held), None
-    if not inverse * backward <= 0.5:  # also where one of them overflows
-        return replace(
-            unknown(
-                method, "the block is singular to working precision: its smallest singular value is below the error"
-            ),
-            high=high,
-        )
-    with np.errstate(divide="ignore"):
-        sign, log = np.linalg.slogdet(held)
-    total = float(log) + size * exponent * math.log(2)
-    bound = 2 * inverse * backward + size * UNIT * (abs(total) + 1)
-    phase = round(float(sign)) if np.isrealobj(block) else None
-    because = "" if np.isrealobj(block) else f"complex: the determinant has the phase {complex(sign):.6g}"
+    shift = size * exponent * math.log(2)
+    high = math.fsum(np.log(values + errors)) + shift if (values + errors > 0).all() else None
+    surely = np.maximum(values - errors, 0.0)
+    with np.errstate(over="ignore", divide="ignore"):
+        inverse = float(np.sqrt((surely**-2.0).sum()))
+    perturbation = BACKWARD * math.sqrt(size) * EPS * norm(held) + away
+    if not inverse * perturbation <= 0.5:  # also where one of them overflows
+        because = "the block is singular to working precision: its smallest singular value is below the error"
+        return replace(unknown(method, because), high=high)
+    reflections, factors = (np.asarray(each) for each in np.linalg.qr(held, mode="raw"))
+    pivots = np.diagonal(reflections)
+    total = math.fsum(np.log(np.abs(pivots))) + shift
+    bound = 2 * inverse * perturbation + size * UNIT * (abs(total) + abs(shift) + 1)
     method += f", condition {inverse * norm(held):.1e}"
-    return LogDet(phase, total, total - bound, total + bound, "estimated", method, because)
-
-
-def inverse_norm(block: Array) -> float:
-    """‖B⁻¹‖_F by LU, or infinity."""
-    try:
-        return norm(np.linalg.inv(block))
-    except np.linalg.LinAlgError:
-        return math.inf
+    if np.iscomplexobj(block):
+        phase = complex(np.linalg.slogdet(held)[0])
+        because = f"complex: the determinant has the phase {phase:.6g}"
+        return LogDet(None, total, total - bound, total + bound, "estimated", method, because)
+    negative = int(np.count_nonzero(pivots < 0)) + int(np.count_nonzero(factors))  # each reflection turns the sign
+    return LogDet(-1 if negative % 2 else 1, total, total - bound, total + bound, "estimated", method)
 
 
 def combined(parts: Sequence[LogDet], over: str) -> LogDet:
     """The determinant of a product of determinants: logarithms and bounds add, signs multiply."""
     if any(part.sign == 0 for part in parts):
-        return singular(next(part.because for part in parts if part.sign == 0))
+        return next(part for part in parts if part.sign == 0)
     guarantee: Guarantee = "proved" if all(part.guarantee == "proved" for part in parts) else "estimated"
     signs = [part.sign for part in parts]
     known = [part.log_abs for part in parts]

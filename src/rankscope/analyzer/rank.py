@@ -175,10 +175,18 @@ def participation_ratio(spectrum: Spectrum) -> Reading:
 
 @measure(group="rank")
 def energy_rank_90(spectrum: Spectrum) -> Reading:
-    """The least r with Σ_{i≤r} σ_i² ≥ 0.9·Σσ²."""
-    return spectral(
-        spectrum, "least r with 90 % of Σσ²", lambda s: int(np.searchsorted(np.cumsum(s * s), 0.9 * (s * s).sum())) + 1
-    )
+    """The least r with Σ_{i≤r} σ_i² ≥ 0.9·Σσ²; null with bounds where the errors of the values leave two answers."""
+    if spectrum.largest == 0.0:
+        return unknown("empty" if not len(spectrum.values) else "the matrix is zero")
+    values, errors = spectrum.values / spectrum.largest, spectrum.error / spectrum.largest
+    most, least = np.cumsum((values + errors) ** 2), np.cumsum(np.maximum(values - errors, 0.0) ** 2)
+    size = len(values)
+    rounding = 2 * size * EPS if errors.any() else 0.0
+    low = int(np.searchsorted(most, 0.9 * least[-1] * (1 - rounding))) + 1
+    high = min(int(np.searchsorted(least, 0.9 * most[-1] * (1 + rounding))) + 1, size)
+    if low < high:
+        return unknown("the sum reaches 90 % within the error of the values", low=low, high=high)
+    return Reading(low, "estimated", "least r with 90 % of Σσ²", low=low, high=high)
 
 
 @measure(group="scores")
@@ -197,7 +205,7 @@ def spectral(spectrum: Spectrum, method: str, formula: Callable[[Float64], float
     """A measure that depends on σ/σ₁ alone; null for a matrix without a non-zero singular value."""
     if spectrum.largest == 0.0:
         return unknown("empty" if not len(spectrum.values) else "the matrix is zero")
-    return Reading(formula(spectrum.values / spectrum.largest), spectrum.guarantee, method)
+    return Reading(formula(spectrum.values / spectrum.largest), "estimated", method)
 
 
 def entropic(weights: Float64) -> float:

@@ -15,16 +15,21 @@ from numpy.typing import NDArray
 
 from rankscope.analyzer.determinant import LogDet
 from rankscope.analyzer.spectrum import Spectrum
-from rankscope.arrays import EPS, TINIEST, UNIT, Float64, power_of_two, scaled
+from rankscope.arrays import EPS, SMALLEST, TINIEST, UNIT, Float64, power_of_two, scaled
 from rankscope.attention.diagonal import diagonal
 from rankscope.attention.operators import Diagonal, Operator, relative_error
 from rankscope.records import Guarantee
+
+Float32 = NDArray[np.float32]
 
 BLOCK: Final = 64
 """Rows substituted at a time; larger blocks move work from matrix products into short ones."""
 
 GROWTH: Final = 400.0
 """Nats by which entries may grow inside one block: e^400 leaves half of float64's range for what is summed."""
+
+LARGE: Final = 400
+"""The binary exponent from which a column is rescaled: with the growth of one more block it is still below 2^1000."""
 
 RESOLVED: Final = 100.0
 """A singular value this many error bounds large is printed from LAPACK: its logarithm is then known to 1 %."""
@@ -99,7 +104,7 @@ def of_triangle(
             shift = exponent * math.log(2)
             slack += 8 * EPS * abs(shift)
             return within(shift - frobenius - slack, shift - spectral, shift - spectral + slack, "estimated", method)
-    log_frobenius = math.log(spectrum.frobenius) + spectrum.exponent * math.log(2)
+    log_frobenius = math.log(spectrum.frobenius or SMALLEST) + spectrum.exponent * math.log(2)
     low = None
     if determinant.low is not None:
         low = determinant.low + (size - 1) * (0.5 * math.log(max(size - 1, 1)) - log_frobenius - size * UNIT)
@@ -109,7 +114,7 @@ def of_triangle(
     method = "|det|·((n−1)/‖A‖_F²)^((n−1)/2) ≤ σ_min ≤ min|a_ii|"
     because = "no entrywise error is known" if np.isrealobj(lower) else "the entries are complex"
     if math.isfinite(relative_error(operator)) and np.isrealobj(lower):
-        because = "the entries span more than float64 holds"
+        because = "float64 cannot carry the substitution, or errors of the entries grow too far in it"
     return within(low, None, high, "estimated", method, f"{because}, so that only bounds are known")
 
 
@@ -129,6 +134,10 @@ def inverse_norms(lower: Float64, entries: float, tiny: float) -> tuple[float, f
     if growth.max() > GROWTH:
         return None
     columns = np.zeros((size, size))
+    logs = np.full((size, size), -np.inf, dtype=np.float32)
+    flushed: Float32 | None = None
+    with np.errstate(divide="ignore"):
+        sums = np.log(np.abs(lower).sum(axis=1))
     scale = -np.log(own)
     start = 0
     while start < size:
@@ -138,13 +147,18 @@ def inverse_norms(lower: Float64, entries: float, tiny: float) -> tuple[float, f
         block[:, :start] = -(lower[start:stop, :start] @ columns[:start, :start])
         block[:, start:] = np.diag(np.diagonal(lower)[start:stop])
         substitute(lower[start:stop, start:stop], block)
+        with np.errstate(divide="ignore"):
+            logs[start:stop, :stop] = np.log(np.abs(block)) + scale[:stop]
         exponent = np.frexp(np.abs(block).max(axis=0))[1]
-        large = np.flatnonzero(exponent > 300)
+        large = np.flatnonzero(exponent > LARGE)
         if len(large):
             columns[:stop, large] = np.ldexp(columns[:stop, large], -exponent[large])
             scale[large] += exponent[large] * math.log(2)
+            flushed = np.full((size, size), -np.inf, dtype=np.float32) if flushed is None else flushed
+            gone = sums[stop:, None] + math.log(TINIEST) + scale[large]
+            flushed[stop:, large] = np.logaddexp(flushed[stop:, large], gone)
         start = stop
-    error = propagated(columns, scale, entries * np.abs(lower) + tiny * (lower != 0))
+    error = propagated(logs, entries * np.abs(lower) + tiny * (lower != 0), flushed)
     if error is None:
         return None
     top = np.abs(columns).max(axis=0)
@@ -159,23 +173,29 @@ def inverse_norms(lower: Float64, entries: float, tiny: float) -> tuple[float, f
     return (frobenius, spectral, relative) if relative < 0.1 else None
 
 
-def propagated(columns: Float64, scale: Float64, errors: Float64) -> float | None:
-    """log of √(‖·‖₁‖·‖_∞) of |X|B|X| for X = columns·exp(scale) and entrywise errors B, by sums of logarithms.
+def propagated(inverse: Float32, errors: Float64, flushed: Float32 | None) -> float | None:
+    """log of √(‖·‖₁‖·‖_∞) of |X|(B|X| + F), by sums of logarithms, for log|X| = `inverse` and entrywise errors B.
 
-    Single precision is enough: the logarithm of an error bound is wanted to a per mille.
+    F is the part of B|X| that rescaling flushed to zero (log F = `flushed`). Single precision is enough: the logarithm
+    of an error bound is wanted to a per mille.
     """
     with np.errstate(divide="ignore"):
-        inverse = (np.log(np.abs(columns)) + scale).astype(np.float32)
         bound = np.log(errors).astype(np.float32)
-    ones = np.zeros(len(scale), dtype=np.float32)
-    row_sums = log_times(inverse, log_times(bound, log_times(inverse, ones)))
+    ones = np.zeros(len(inverse), dtype=np.float32)
+    inner = log_times(bound, log_times(inverse, ones))
+    if flushed is not None:
+        inner = np.logaddexp(inner, log_times(flushed, ones))
+    row_sums = log_times(inverse, inner)
     inverse, bound = np.ascontiguousarray(inverse.T), np.ascontiguousarray(bound.T)
-    column_sums = log_times(inverse, log_times(bound, log_times(inverse, ones)))
+    left = log_times(inverse, ones)
+    column_sums = log_times(inverse, log_times(bound, left))
+    if flushed is not None:
+        column_sums = np.logaddexp(column_sums, log_times(np.ascontiguousarray(flushed.T), left))
     largest = float(row_sums.max() + column_sums.max()) / 2
     return largest if math.isfinite(largest) else None
 
 
-def log_times(matrix: NDArray[np.float32], vector: NDArray[np.float32]) -> NDArray[np.float32]:
+def log_times(matrix: Float32, vector: Float32) -> Float32:
     """log(exp(matrix) @ exp(vector)), elementwise in and out, without overflow."""
     terms = matrix + vector
     top = terms.max(axis=1)

@@ -76,8 +76,10 @@ def gini(rows: Rows) -> Reading:
 
 
 def entropies(weights: Array) -> Float64:
-    """The entropy of each row in nats; 0·ln 0 is 0."""
-    return np.asarray(-np.einsum("ij,ij->i", weights, np.log(np.where(weights > 0, weights, 1.0))), dtype=np.float64)
+    """The entropy of each row in nats, divided by its sum first; 0·ln 0 is 0."""
+    total = weights.sum(axis=1)
+    raw = -np.einsum("ij,ij->i", weights, np.log(np.where(weights > 0, weights, 1.0)))
+    return np.asarray(raw / total + np.log(total), dtype=np.float64)
 
 
 def ratio(weights: Array) -> Float64:

@@ -50,6 +50,8 @@ class Spectrum:
 
     def absolute(self, value: float) -> float | None:
         """A value of this spectrum in its true size; None when float64 cannot hold it."""
+        if self.exponent == 0:
+            return value
         size = math.log2(value) + self.exponent if value > 0 else 0.0
         return float(scaled(value, self.exponent)) if -1022 <= size < 1024 else None
 
@@ -87,8 +89,9 @@ def of_diagonal(operator: Operator) -> Spectrum:
     away = distance(operator)
     exponent = power_of_two(values)
     frobenius = math.ldexp(norm(scaled(values, -exponent)), min(exponent, 1022))
-    guarantee: Guarantee = "estimated" if away else "proved"
-    errors = np.full(len(values), away)
+    rounded = np.iscomplexobj(operator.matrix)
+    guarantee: Guarantee = "estimated" if away or rounded else "proved"
+    errors = np.full(len(values), away) + (2 * EPS * values if rounded else 0.0)
     return Spectrum(values, errors, operator.shape, frobenius, guarantee, "the diagonal of a diagonal matrix")
 
 
@@ -106,17 +109,31 @@ def _(operator: Factored) -> Spectrum:
 def factor_spectrum(left: Float64, right: Float64) -> tuple[Float64, Float64]:
     """The non-zero singular values of left · rightᵀ, and bounds on their errors, without forming the product.
 
-    left = Q₁R₁ and right = Q₂R₂ give the values of R₁R₂ᵀ. The backward errors of QR are relative to each factor.
+    left = Q₁R₁ and right = Q₂R₂ give the values of R₁R₂ᵀ. The backward errors of QR are relative to the norm of each
+    factor; columns are first balanced by powers of two, which changes nothing else.
     """
-    first, second = (np.asarray(np.linalg.qr(factor, mode="r")) for factor in (left, right))
+    sizes = [np.frexp(np.abs(factor).max(axis=0, initial=0.0))[1] for factor in (left, right)]
+    shift = (sizes[0] - sizes[1]) // 2
+    common = int((sizes[0] - shift).max(initial=0))
+    first, second = (
+        np.asarray(np.linalg.qr(np.ldexp(factor, each - common), mode="r"))
+        for factor, each in ((left, -shift), (right, shift))
+    )
     values = singular_values_of(first @ second.T)
-    return values, backward(values, max(len(left), len(right), 1), norm(first) * norm(second))
+    scale = math.prod(float(singular_values_of(each).max(initial=0.0)) for each in (first, second))
+    errors = backward(values, max(len(left), len(right), 1), scale)
+    return scaled(values, 2 * common), scaled(errors, 2 * common)
 
 
 def singular_values_of(matrix: Array) -> Float64:
-    """LAPACK's singular values of a finite matrix, in descending order."""
+    """LAPACK's singular values of a finite matrix, in descending order.
+
+    A wide matrix is decomposed as its transpose: the reduction by rows loses up to n·eps where that by columns loses
+    √n·eps, and a matrix and its transpose should not differ.
+    """
+    tall = matrix if matrix.shape[0] >= matrix.shape[1] else np.ascontiguousarray(matrix.T)
     try:
-        return np.asarray(np.linalg.svd(matrix, compute_uv=False), dtype=np.float64)
+        return np.asarray(np.linalg.svd(tall, compute_uv=False), dtype=np.float64)
     except np.linalg.LinAlgError as reason:
         raise error(
             "RS401", f"LAPACK's singular values of a {matrix.shape} matrix: {reason}", "try its transpose"

@@ -53,7 +53,7 @@ def log10_condition(smallest: Smallest, spectrum: Spectrum) -> Reading:
     if spectrum.largest == 0.0:
         return unknown("empty" if not len(spectrum.values) else "the matrix is zero")
     top = math.log10(spectrum.largest) + spectrum.exponent * math.log10(2)
-    spread = float(spectrum.error[0]) / spectrum.largest
+    spread = -math.log10(max(1 - float(spectrum.error[0]) / spectrum.largest, EPS))
     if smallest.log10 is None and smallest.high is None:
         return unknown("infinite: " + smallest.because, guarantee=smallest.guarantee)
     return Reading(

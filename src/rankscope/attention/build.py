@@ -100,6 +100,11 @@ def attention(
     chosen = KERNELS.build(kernel) if isinstance(kernel, str) else kernel
     positions = np.arange(columns - rows, columns)[:, None]
     seen = np.broadcast_to(chosen_mask.allows(positions, np.arange(columns)[None, :]), (rows, columns))
+    if seen.dtype != np.bool_:
+        given_type = f"the mask {chosen_mask.label!r} answers with {seen.dtype}"
+        raise error(
+            "RS101", given_type, "write allows() with comparisons, joined by & and |, so that it gives True or False"
+        )
     digest = digest_of(queries.values, keys.values)
     described = replace(
         base,

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from rankscope.arrays import EPS, FLOAT64, TINIEST, UNIT, Float64, check_finite, power_of_two, rounded, scaled
+from rankscope.arrays import EPS, FLOAT64, TINIEST, UNIT, Boolean, Float64, check_finite, power_of_two, rounded, scaled
 from rankscope.attention.kernels import FeatureKernel
 from rankscope.attention.operators import Dense, Diagonal, Factored, Operator, Pair, norm
 from rankscope.attention.request import (
@@ -51,7 +51,7 @@ def from_features(request: Request, kernel: FeatureKernel) -> Operator:
     vanishing = 4 * terms * TINIEST / UNIT / np.abs(total)[:, None]  # features and products that underflow
     cost = np.abs(weights) * (loss * spread + 2) + (terms + 2) * magnitudes / np.abs(total)[:, None]
     cost += vanishing * (1 + columns * np.abs(weights))
-    diagonal = diagonal_of(weights, magnitudes, cost, alive)
+    diagonal = diagonal_of(products, total, magnitudes, cost, alive, seen)
     full = request.full
     support = np.count_nonzero(seen, axis=1) if not full else np.full(len(seen), columns)
     bounds = [*distinct_tokens(features, "query features", "key features"), (terms, "the number of features")]
@@ -60,7 +60,7 @@ def from_features(request: Request, kernel: FeatureKernel) -> Operator:
     origin = finished(request.origin, policy, empty)
     if whole and storage is FLOAT64:
         held = Pair(features.left / total[:, None], features.right)
-        return Factored(held, structure, "factors", support, origin)
+        return Factored(held, structure, "factors", support, UNIT * norm(cost), origin)
     return Dense(
         rounded(weights, storage),
         structure,
@@ -115,19 +115,24 @@ def refuse_lost_rows(request: Request, alive: Pair, total: Float64, magnitude: F
         )
 
 
-def diagonal_of(weights: Float64, magnitudes: Float64, cost: Float64, alive: Pair) -> Diagonal:
-    """The diagonal of the exact product with its error; an entry is zero only if each of its terms is."""
-    own = np.diagonal(weights)
-    vanished = np.diagonal(magnitudes) == 0
-    common = (alive.left[: len(own)] * alive.right[: len(own)]).any(axis=1)
-    zero = vanished & ~common
+def diagonal_of(
+    products: Float64, total: Float64, magnitudes: Float64, cost: Float64, alive: Pair, seen: Boolean
+) -> Diagonal:
+    """The diagonal of the exact product with its error; an entry is zero if it is hidden or each of its terms is."""
+    own = np.diagonal(products)
+    count = len(own)
+    common = (alive.left[:count] * alive.right[:count]).any(axis=1)
+    zero = (np.diagonal(magnitudes) == 0) & ~(common & np.diagonal(seen))
     with np.errstate(divide="ignore", invalid="ignore"):
-        log = np.log(np.abs(own))
-        relative = UNIT * np.diagonal(cost) / np.abs(own)
-        error_of_log = np.where(relative < 0.5, 2 * relative, math.inf) + 2 * UNIT * np.abs(log)
+        log = np.log(np.abs(own)) - np.log(np.abs(total[:count]))
+        relative = UNIT * np.diagonal(cost) * np.abs(total[:count]) / np.abs(own)
+        error_of_log = np.where(relative < 0.5, 2 * relative, math.inf) + 4 * UNIT * (
+            np.abs(np.log(np.abs(own))) + np.abs(np.log(np.abs(total[:count]))) + 1
+        )
+    lost = ~zero & ~np.isfinite(error_of_log)
     return Diagonal(
-        log,
-        np.where(zero, 0, np.where(vanished, 1, np.sign(own))).astype(np.int64),
-        np.where(zero, 0.0, np.where(vanished, math.inf, error_of_log)),
+        np.where(lost, -math.inf, log),
+        np.where(zero, 0, np.where(lost, 1, np.sign(own) * np.sign(total[:count]))).astype(np.int64),
+        np.where(zero, 0.0, np.where(lost, math.inf, error_of_log)),
         "log of φ(q_i)·φ(k_i) divided by the sum of its row",
     )

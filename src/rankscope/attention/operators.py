@@ -104,6 +104,7 @@ class Factored:
     structure: Structure
     subject: Subject
     support: NDArray[np.intp]
+    distance: float
     origin: Origin = field(default_factory=Origin)
     storage: Storage = FLOAT64
 
@@ -189,7 +190,9 @@ class Mean:
 
     @cached_property
     def support(self) -> NDArray[np.intp]:
-        return np.asarray(np.max([part.support for part in self.parts], axis=0), dtype=np.intp)
+        """The places that any part may see: those that are not zero, and at least those of each part."""
+        nonzero = np.count_nonzero(self.matrix, axis=1)
+        return np.asarray(np.max([nonzero, *(part.support for part in self.parts)], axis=0), dtype=np.intp)
 
 
 Operator = Dense | Factored | Product | Mean
@@ -236,8 +239,12 @@ def from_array(matrix: Array, storage: Storage = FLOAT64, origin: Origin | None 
 
 
 def stored(operator: Operator) -> Dense:
-    """The numbers that are held, as a matrix in their own right."""
-    return replace(from_array(operator.matrix, operator.storage, operator.origin), support=operator.support)
+    """The numbers that are held, as a matrix in their own right; found once for each operator."""
+    found: Dense | None = operator.__dict__.get("stored")
+    if found is None:
+        found = replace(from_array(operator.matrix, operator.storage, operator.origin), support=operator.support)
+        operator.__dict__["stored"] = found
+    return found
 
 
 def stored_differs(operator: Operator) -> str:
@@ -246,8 +253,11 @@ def stored_differs(operator: Operator) -> str:
         return ""
     if operator.storage is not FLOAT64:
         return f"the matrix is stored in {operator.storage.name}"
-    if operator.structure.triangular:
-        lost = int(np.count_nonzero((np.abs(np.diagonal(operator.matrix)) < SMALLEST) & (operator.diagonal.sign != 0)))
+    labels = operator.structure.blocks.value
+    if labels is not None and len(labels):
+        alone = np.bincount(labels)[labels] == 1
+        vanished = (np.abs(np.diagonal(operator.matrix)) < SMALLEST) & (operator.diagonal.sign != 0)
+        lost = int(np.count_nonzero(alone & vanished))
         if lost:
             return f"underflow: {lost} diagonal weights are below the smallest float64 of full precision"
     return ""
@@ -266,12 +276,14 @@ def _(operator: Dense) -> float:
 
 @distance.register
 def _(operator: Factored) -> float:
-    terms = operator.factors.left.shape[1] + 1
-    return float(terms * UNIT * norm(operator.factors.left) * norm(operator.factors.right))
+    return operator.distance
 
 
 @distance.register
 def _(operator: Product) -> float:
+    entrywise = relative_error(operator)
+    if math.isfinite(entrywise):
+        return entrywise * norm(operator.matrix)
     norms = [norm(part.matrix) for part in operator.parts]
     relative = sum(distance(part) / max(size, SMALLEST) for part, size in zip(operator.parts, norms, strict=True))
     rounding = UNIT * sum(part.shape[1] for part in operator.parts[:-1])

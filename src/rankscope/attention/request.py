@@ -84,12 +84,19 @@ def structure_of(
         row_sum = Fact(None, f"{zero_rows} rows see nothing and are zero")
         sign = Fact(0, f"{zero_rows} rows are zero")
     structure = Structure(shape, blocks, side, least(bounds), row_sum, sign)
-    if not structure.triangular:
+    labels = structure.blocks.value
+    if labels is None or len(labels) == 0:
         return structure
-    zeros = int(np.count_nonzero(diagonal.sign == 0))
+    alone = np.bincount(labels)[labels] == 1
+    zeros = int(np.count_nonzero(alone & (diagonal.sign == 0) & np.isfinite(diagonal.error)))
+    if not structure.triangular:
+        if not zeros:
+            return structure
+        because = f"diagonal blocks of size 1 that are zero: {zeros}"
+        return replace(structure, rank_bound=least([*bounds, (shape[0] - 1, because)]), det_sign=Fact(0, because))
     shape_name = f"{side.value} triangular" if side.value in ("lower", "upper") else "triangular in a suitable order"
     if zeros:
-        because = f"{shape_name} with {zeros} zeros on the diagonal"
+        because = f"{shape_name} with {zeros} {'zero' if zeros == 1 else 'zeros'} on the diagonal"
         bounds.append((shape[0] - 1, because))
         return replace(structure, rank_bound=least(bounds), det_sign=Fact(0, because))
     if np.isinf(diagonal.error).any():

@@ -1,14 +1,15 @@
 """Softmax attention, and every kernel whose weights are positive: computed in log space from the scores.
 
-The exact softmax of the scores is known even where the stored weights underflow: the logarithm of the diagonal is
-s_ii − logsumexp_j s_ij, and its rounding is bounded term by term.
+The scores that are meant are the exact products scale·q·k/√d, so that equal tokens make equal rows; what a matrix
+product in float64 loses of them is part of every bound. The exact softmax is known even where the stored weights
+underflow: the logarithm of the diagonal is s_ii − logsumexp_j s_ij, and its rounding is bounded term by term.
 """
 
 import math
 
 import numpy as np
 
-from rankscope.arrays import FLOAT64, UNIT, check_finite, rounded
+from rankscope.arrays import FLOAT64, UNIT, Float64, check_finite, rounded
 from rankscope.attention.kernels import ScoreKernel
 from rankscope.attention.operators import Dense, Diagonal, Operator, Pair, norm
 from rankscope.attention.request import (
@@ -42,6 +43,7 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
     if policy == "drop":
         seen, logs = seen[~empty], logs[~empty]
         pair = Pair(pair.left[~empty], pair.right)
+    loss = lost_in_scores(pair, scores[~empty] if policy == "drop" else scores, request.scale, kernel)
     full = request.full
     masked = logs if full else np.where(seen, logs, -math.inf)
     top = masked.max(axis=1, initial=-math.inf)
@@ -58,12 +60,16 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
     count = len(own)
     with np.errstate(over="ignore"):  # scores near the end of float64: the error is then infinite
         diagonal_log = own - (top + log_total)[:count]
-        diagonal_error = UNIT * (
-            np.abs(diagonal_log)
-            + 2 * np.abs(top[:count] + log_total[:count])
-            + ELEMENTARY * (1 + log_total[:count])
-            + summation(seen.shape[1])
-            + np.log(np.maximum(support[:count], 1))
+        diagonal_error = (
+            UNIT
+            * (
+                np.abs(diagonal_log)
+                + 2 * np.abs(top[:count] + log_total[:count])
+                + ELEMENTARY * (1 + log_total[:count])
+                + summation(seen.shape[1])
+                + np.log(np.maximum(support[:count], 1))
+            )
+            + 2 * loss[:count]
         )
     shown, known = np.isfinite(own), np.isfinite(diagonal_log)
     diagonal = Diagonal(
@@ -75,7 +81,7 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
         else "log weights of the diagonal",
     )
     matrix = rounded(weights, storage)
-    relative = UNIT * (2 * ELEMENTARY + summation(seen.shape[1]) + 2)
+    relative = UNIT * (2 * ELEMENTARY + summation(seen.shape[1]) + 2) + 2 * float(loss.max(initial=0.0))
     spread = np.sqrt(support) / np.where(alive, total, 1.0)
     absolute = UNIT * float(np.linalg.norm(spread)) / math.e  # the rounding of x − max x costs u·|x|eˣ ≤ u/e each
     return Dense(
@@ -91,3 +97,17 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
         max_logit,
         finished(request.origin, policy, empty),
     )
+
+
+def lost_in_scores(pair: Pair, scores: Float64, scale: float, kernel: ScoreKernel) -> Float64:
+    """For each query a bound on the error of its log weights: (d + 2)·u·scale·‖q‖‖k‖/√d from the product, 2u·|s| after.
+
+    A kernel's own log weights are taken as they are computed: for them the scores are the float64 numbers.
+    """
+    if kernel.log_weight is not None or not scores.size:
+        return np.zeros(len(scores))
+    width = pair.left.shape[1]
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(pair.left, axis=1) * float(np.linalg.norm(pair.right, axis=1).max())
+        product = (width + 2) * UNIT * scale * lengths / math.sqrt(width)
+        return np.asarray(product + 2 * UNIT * np.abs(scores).max(axis=1), dtype=np.float64)

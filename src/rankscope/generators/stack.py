@@ -11,6 +11,7 @@ from rankscope.arrays import FLOAT64, check_dense
 from rankscope.attention.build import attention, single
 from rankscope.attention.operators import Mean, Operator, Origin, Product, stored
 from rankscope.attention.request import EmptyRows
+from rankscope.attention.structure import square
 from rankscope.errors import error
 from rankscope.generators.plans import check_plan
 from rankscope.generators.synthetic import queries_and_keys
@@ -157,6 +158,10 @@ class Synthetic:
 
 def as_held(part: Operator) -> Operator:
     """The part of a composition: its stored numbers where they were rounded to fewer bits than float64."""
+    if not square(part.shape):
+        raise error(
+            "RS101", f"a mean or product of matrices of shape {part.shape}", "keep empty rows: --empty-rows zero"
+        )
     return part if part.storage is FLOAT64 else stored(part)
 
 

@@ -74,7 +74,12 @@ def exact_against_numerical(exact: Record, numerical: Record, size: int) -> str:
 def raised(scores: Record | None, numerical: Record, matrix: Matrix) -> Iterator[str]:
     """That the exponential raises the rank of the scores, where it does."""
     known = scores is not None and scores.value is not None and numerical.value is not None
-    if scores is not None and known and float(scores) < float(numerical) and matrix.kernel == "softmax":
+    if (
+        scores is not None
+        and known
+        and float(scores) < float(numerical)
+        and (matrix.mask, matrix.kernel) == ("bidirectional", "softmax")
+    ):
         yield f"The scores have rank {scores.value}, at most d; the exponential, entry by entry, raises it."
 
 
