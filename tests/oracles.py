@@ -180,6 +180,15 @@ def dyadic(random: np.random.Generator, *shape: int) -> Float64:
     return np.asarray(np.round(random.standard_normal(shape) * 16) / 16, dtype=np.float64)
 
 
+def full_mantissas(random: np.random.Generator, size: int, scale: float) -> tuple[Float64, Float64]:
+    """Tokens of one number whose products are exact and use every bit: powers of two against normal numbers · scale.
+
+    Unlike dyadic scores, the differences of these round.
+    """
+    queries = random.choice([-2.0, -1.0, 1.0, 2.0], (size, 1))
+    return queries, np.asarray(random.standard_normal((size, 1)) * scale)
+
+
 def exact_scores(queries: Float64, keys: Float64, scale: float) -> Float64:
     """scale · q kᵀ / √d in rationals; refuses scores that float64 does not hold, and d that is no square."""
     root = math.isqrt(queries.shape[1])

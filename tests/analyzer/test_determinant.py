@@ -23,6 +23,7 @@ from tests.oracles import (
     balls,
     dyadic,
     exact_scores,
+    full_mantissas,
     inside,
     log_determinant,
     normalised,
@@ -82,6 +83,17 @@ def test_many_triangles_of_softmax_enclose_the_truth(seed: int, size: int, mask:
         found = rs.logdet(operator)
         check(found, *log_determinant(truth))
         assert (found.sign, found.guarantee) == (1, "proved")
+
+
+@settings(max_examples=150)
+@given(SEEDS, st.integers(1, 10), st.sampled_from(TRIANGLES), st.floats(0.1, 300.0))
+def test_scores_of_many_digits_enclose_the_truth(seed: int, size: int, mask: str, scale: float) -> None:
+    queries, keys = full_mantissas(np.random.default_rng(seed), size, scale)
+    found = rs.logdet(single(attention(queries, keys, mask=mask)))
+    with precision(DIGITS_60):
+        truth = softmax(exact_scores(queries, keys, 1.0), seen_by(SEES[mask], size, size))
+        check(found, *log_determinant(truth))
+    assert (found.sign, found.guarantee) == (1, "proved")
 
 
 def test_one_triangle_by_hand_in_mpmath() -> None:

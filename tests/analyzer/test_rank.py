@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -67,6 +68,13 @@ def numerical_recipes(matrix: Float64) -> int:
     return int((values > values[0] * (EPS / 2.0) * math.sqrt(sum(matrix.shape) + 1.0)).sum())
 
 
+TOLERANCES: dict[str, Callable[[float, int, int], float]] = {
+    "numpy": lambda largest, m, n: largest * max(m, n) * EPS,
+    "torch": lambda largest, m, n: largest * (max(m, n) * torch.finfo(torch.float64).eps),
+    "matlab": lambda largest, m, n: max(m, n) * math.ulp(largest),
+    "numerical-recipes": lambda largest, m, n: largest * EPS / 2.0 * math.sqrt(m + n + 1.0),
+}
+
 LIBRARIES: dict[str, Any] = {
     "numpy": lambda matrix: int(np.linalg.matrix_rank(matrix)),
     "torch": lambda matrix: int(torch.linalg.matrix_rank(torch.from_numpy(matrix.copy()))),
@@ -80,7 +88,11 @@ LIBRARIES: dict[str, Any] = {
 @given(SEEDS, st.integers(1, 24), st.integers(1, 24))
 def test_rules_count_what_their_library_counts(rule: str, seed: int, rows: int, columns: int) -> None:
     matrix = graded(seed, rows, columns)
-    decided(rs.rank_numerical(matrix, rule=rule), LIBRARIES[rule](matrix))
+    found = rs.rank_numerical(matrix, rule=rule)
+    decided(found, LIBRARIES[rule](matrix))
+    assert found.details["tolerance"] == TOLERANCES[rule](
+        float(np.linalg.svd(matrix, compute_uv=False)[0]), rows, columns
+    )
 
 
 @pytest.mark.deep

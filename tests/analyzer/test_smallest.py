@@ -19,6 +19,7 @@ from tests.oracles import (
     dyadic,
     exact_scores,
     frobenius,
+    full_mantissas,
     inside,
     log10,
     log_determinant,
@@ -107,6 +108,17 @@ def test_an_underflowed_diagonal_has_both_bounds_and_no_value() -> None:
     assert found.low <= truth <= found.high
     assert found.high - found.low < 1.0
     assert found.high < -300
+
+
+@settings(max_examples=100)
+@given(SEEDS, st.integers(2, 8), st.sampled_from(TRIANGLES), st.floats(1.0, 60.0))
+def test_scores_of_many_digits_enclose_the_inverse_norm(seed: int, size: int, mask: str, scale: float) -> None:
+    """Differences of such scores round, so that each weight is off by as many units as its score is large."""
+    queries, keys = full_mantissas(np.random.default_rng(seed), size, scale)
+    found = rs.log10_sigma_min(single(attention(queries, keys, mask=mask)))
+    with precision(2 * BITS):
+        truth = softmax(exact_scores(queries, keys, 1.0), seen_by(SEES[mask], size, size))
+        assert inside(found.low, log10(smallest_singular_value(truth)), found.high)
 
 
 @settings(max_examples=100)

@@ -22,6 +22,7 @@ from tests.oracles import (
     balls,
     dyadic,
     exact_scores,
+    full_mantissas,
     hilbert,
     normalised,
     precision,
@@ -113,6 +114,17 @@ def test_values_of_scores_stored_in_fewer_bits_lie_within_their_error(
     with precision(DIGITS_60):
         operator, truth = attend(seed, size, "causal", scale, dtype)
         check_values(spectrum(operator), truth)
+
+
+@settings(max_examples=60)
+@given(SEEDS, st.integers(1, 9), st.sampled_from(sorted(SEES)), st.floats(0.1, 300.0))
+def test_values_of_scores_of_many_digits_lie_within_their_error(seed: int, size: int, mask: str, scale: float) -> None:
+    queries, keys = full_mantissas(np.random.default_rng(seed), size, scale)
+    operator = single(attention(queries, keys, mask=mask))
+    distinct = min(len(np.unique(queries)), size) if mask == "bidirectional" else size
+    with precision(2 * DIGITS_60):
+        truth = softmax(exact_scores(queries, keys, 1.0), seen_by(SEES[mask], size, size))
+        check_values(spectrum(operator), truth, nullity=size - distinct)
 
 
 @settings(max_examples=60)

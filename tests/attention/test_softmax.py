@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rankscope as rs
@@ -21,6 +21,7 @@ from tests.oracles import (
     dyadic,
     exact_scores,
     frobenius,
+    full_mantissas,
     inside,
     log_determinant,
     precision,
@@ -71,6 +72,18 @@ def test_the_log_diagonal_lies_within_its_error_even_where_weights_underflow(mas
                 # every term of the bound is a rounding of a number no larger than the scores, or of O(log n)
                 largest = float(np.abs(exact_scores(queries, keys, scale)).max())
                 assert own.error[i] <= 100 * UNIT * (1 + largest)
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.sampled_from(sorted(SEES)), st.floats(0.1, 300.0))
+def test_scores_of_many_digits_stay_within_the_bounds(seed: int, size: int, mask: str, scale: float) -> None:
+    queries, keys = full_mantissas(np.random.default_rng(seed), size, scale)
+    operator = attend(queries, keys, mask)
+    with precision(2 * DIGITS_60):
+        truth = softmax(exact_scores(queries, keys, 1.0), seen_by(SEES[mask], size, size))
+        assert inside(None, frobenius(balls(operator.matrix) - truth), operator.distance)
+        for i in range(size):
+            assert away(operator.diagonal.log[i], truth[i, i].log()) <= operator.diagonal.error[i]
 
 
 @pytest.mark.parametrize("mask", ["causal", "anticausal", "prefix:2", "window:2"])

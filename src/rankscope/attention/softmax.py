@@ -1,8 +1,8 @@
 """Softmax attention, and every kernel whose weights are positive: computed in log space from the scores.
 
-The scores that are meant are the exact products scale·q·k/√d, so that equal tokens make equal rows; what a matrix
-product in float64 loses of them is part of every bound. The exact softmax is known even where the stored weights
-underflow: the logarithm of the diagonal is s_ii − logsumexp_j s_ij, and its rounding is bounded term by term.
+The scores are the float64 numbers that come out of the product of queries and keys; equal tokens are given equal scores,
+which a matrix product alone does not promise. Their exact softmax is known even where the stored weights underflow: the
+logarithm of the diagonal is s_ii − logsumexp_j s_ij, and its rounding is bounded term by term.
 """
 
 import math
@@ -29,8 +29,7 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
     pair, seen, storage = request.tokens, request.seen, request.storage
     if request.scale == 0:
         pair = Pair(np.zeros_like(pair.left), np.zeros_like(pair.right))  # all scores are zero, all tokens alike
-    with np.errstate(over="ignore", invalid="ignore"):
-        scores = request.scale * (pair.left @ pair.right.T) / math.sqrt(pair.left.shape[1])
+    scores = scores_of(pair, request.scale)
     check_finite(scores, "the scores q·k")
     logs = scores if kernel.log_weight is None else np.asarray(kernel.log_weight(scores), dtype=np.float64)
     check_finite(logs, f"the log weights of {kernel.label}")
@@ -43,7 +42,6 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
     if policy == "drop":
         seen, logs = seen[~empty], logs[~empty]
         pair = Pair(pair.left[~empty], pair.right)
-    loss = lost_in_scores(pair, scores[~empty] if policy == "drop" else scores, request.scale, kernel)
     full = request.full
     masked = logs if full else np.where(seen, logs, -math.inf)
     top = masked.max(axis=1, initial=-math.inf)
@@ -81,7 +79,7 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
         else "log weights of the diagonal",
     )
     matrix = rounded(weights, storage)
-    relative = UNIT * (2 * ELEMENTARY + summation(seen.shape[1]) + 2) + 2 * float(loss.max(initial=0.0))
+    relative = UNIT * (2 * ELEMENTARY + summation(seen.shape[1]) + 2)
     spread = np.sqrt(support) / np.where(alive, total, 1.0)
     absolute = UNIT * float(np.linalg.norm(spread)) / math.e  # the rounding of x − max x costs u·|x|eˣ ≤ u/e each
     return Dense(
@@ -99,15 +97,19 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
     )
 
 
-def lost_in_scores(pair: Pair, scores: Float64, scale: float, kernel: ScoreKernel) -> Float64:
-    """For each query a bound on the error of its log weights: (d + 2)·u·scale·‖q‖‖k‖/√d from the product, 2u·|s| after.
+def scores_of(pair: Pair, scale: float) -> Float64:
+    """scale · q kᵀ / √d in float64, computed once for equal queries and once for equal keys.
 
-    A kernel's own log weights are taken as they are computed: for them the scores are the float64 numbers.
+    A matrix product may round equal rows differently, depending on where they stand.
     """
-    if kernel.log_weight is not None or not scores.size:
-        return np.zeros(len(scores))
-    width = pair.left.shape[1]
-    with np.errstate(over="ignore"):
-        lengths = np.linalg.norm(pair.left, axis=1) * float(np.linalg.norm(pair.right, axis=1).max())
-        product = (width + 2) * UNIT * scale * lengths / math.sqrt(width)
-        return np.asarray(product + 2 * UNIT * np.abs(scores).max(axis=1), dtype=np.float64)
+    rows, columns = first_of(pair.left), first_of(pair.right)
+    repeated = len(set(rows)) < len(rows) or len(set(columns)) < len(columns)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scores = np.asarray(scale * (pair.left @ pair.right.T) / math.sqrt(pair.left.shape[1]), dtype=np.float64)
+    return scores[np.ix_(rows, columns)] if repeated else scores
+
+
+def first_of(tokens: Float64) -> list[int]:
+    """For each token the index of the first that is equal to it, where −0 is 0."""
+    seen: dict[bytes, int] = {}
+    return [seen.setdefault(token.tobytes(), index) for index, token in enumerate(tokens + 0.0)]
