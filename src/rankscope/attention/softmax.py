@@ -1,7 +1,7 @@
 """Softmax attention, and every kernel whose weights are positive: computed in log space from the scores.
 
-The scores are the float64 numbers that come out of the product of queries and keys; equal tokens are given equal scores,
-which a matrix product alone does not promise. Their exact softmax is known even where the stored weights underflow: the
+The scores are the float64 numbers that come out of the product of queries and keys; equal tokens are given equal
+scores, which a matrix product alone does not promise. Their exact softmax is known even where the stored weights underflow: the
 logarithm of the diagonal is s_ii − logsumexp_j s_ij, and its rounding is bounded term by term.
 """
 
@@ -58,16 +58,12 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
     count = len(own)
     with np.errstate(over="ignore"):  # scores near the end of float64: the error is then infinite
         diagonal_log = own - (top + log_total)[:count]
-        diagonal_error = (
-            UNIT
-            * (
-                np.abs(diagonal_log)
-                + 2 * np.abs(top[:count] + log_total[:count])
-                + ELEMENTARY * (1 + log_total[:count])
-                + summation(seen.shape[1])
-                + np.log(np.maximum(support[:count], 1))
-            )
-            + 2 * loss[:count]
+        diagonal_error = UNIT * (
+            np.abs(diagonal_log)
+            + 2 * np.abs(top[:count] + log_total[:count])
+            + ELEMENTARY * (1 + log_total[:count])
+            + summation(seen.shape[1])
+            + np.log(np.maximum(support[:count], 1))
         )
     shown, known = np.isfinite(own), np.isfinite(diagonal_log)
     diagonal = Diagonal(
