@@ -186,8 +186,10 @@ def test_zero_rows_of_relu_are_refused_with_their_rows_unless_a_policy_says_othe
 
 def test_a_zero_on_the_diagonal_of_relu_is_a_proved_zero_determinant() -> None:
     """Row 1 sees key 0 with weight 1 and itself with weight 0."""
-    found = rs.logdet(attend([[1.0, 1.0], [1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]], "causal", "relu"))
+    operator = attend([[1.0, 1.0], [1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]], "causal", "relu")
+    found = rs.logdet(operator)
     assert (found.sign, found.guarantee, found.log_abs) == (0, "proved", None)
+    assert (rs.rank_exact(operator).value, rs.rank_exact(operator).high) == (1, 1)
 
 
 def test_a_row_made_uniform_is_not_a_zero_on_the_diagonal() -> None:

@@ -1,8 +1,8 @@
 """Softmax attention, and every kernel whose weights are positive: computed in log space from the scores.
 
 The scores are the float64 numbers that come out of the product of queries and keys; equal tokens are given equal
-scores, which a matrix product alone does not promise. Their exact softmax is known even where the stored weights underflow: the
-logarithm of the diagonal is s_ii − logsumexp_j s_ij, and its rounding is bounded term by term.
+scores, which a matrix product alone does not promise. Their exact softmax is known even where the stored weights
+underflow: the logarithm of the diagonal is s_ii − logsumexp_j s_ij, and its rounding is bounded term by term.
 """
 
 import math
