@@ -227,7 +227,7 @@ def test_the_exact_spectrum_of_a_diagonal_is_always_decided() -> None:
         matrix = np.diag([1.0, 1e-8 * (1 + side * 10.0**-k)])
         found = rs.rank_numerical(matrix, rtol=1e-8)
         assert found.value == 1 + (matrix[1, 1] > 1e-8)
-        assert found.guarantee == "estimated"
+        assert found.guarantee == "proved"
 
 
 @settings(max_examples=100)
