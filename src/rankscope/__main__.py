@@ -1,5 +1,6 @@
 """The entry of the command line: what can be answered without importing anything is answered here."""
 
+import gc
 import io
 import os
 import sys
@@ -34,6 +35,8 @@ def run() -> None:
         return
     from rankscope.cli import app
 
+    # Imports make many objects and no garbage: collecting while they run costs 5 ms of every command.
+    gc.disable()
     app()
 
 
@@ -63,5 +66,17 @@ def report(problem: BaseException) -> None:
     sys.exit(problem.exit_status)
 
 
+def entry() -> None:
+    """The program: `main`, and then out, without the 15 ms that taking the interpreter apart would cost."""
+    status: object = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else int(status is not None))
+
+
 if __name__ == "__main__":
-    main()
+    entry()

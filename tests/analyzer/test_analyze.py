@@ -171,7 +171,7 @@ def test_quotients_that_overflow_are_null_or_bounds_and_never_infinite(matrix: l
 
 @pytest.mark.deep
 def test_many_finite_matrices_of_extreme_numbers_are_analysed() -> None:
-    check_finite_corpus(corpus(3, 20_000, bad=False))
+    check_finite_corpus(corpus(3, 5000, bad=False))
 
 
 @pytest.mark.parametrize("entry", [*SPECIAL, 0.5])
@@ -551,7 +551,7 @@ def test_masks_seen_by_brute_force_are_the_zero_patterns_of_arrays() -> None:
 @pytest.mark.deep
 def test_extreme_matrices_against_their_exact_numbers() -> None:
     """Determinant, rank and smallest value of matrices of special numbers, in rationals and in 12 000-bit balls."""
-    for matrix in corpus(4, 2000, bad=False):
+    for matrix in corpus(4, 1000, bad=False):
         exact = oracles.rational(matrix)
         with oracles.precision(12_000):
             rank = rs.rank_exact(matrix)

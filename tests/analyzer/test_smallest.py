@@ -73,10 +73,10 @@ def test_triangles_of_softmax_enclose_the_inverse_norm(seed: int, size: int, mas
 
 
 @pytest.mark.deep
-@settings(max_examples=3000)
-@given(SEEDS, st.integers(1, 16), st.sampled_from(TRIANGLES), st.sampled_from([*SCALES, 128.0, 256.0]))
+@settings(max_examples=1000)
+@given(SEEDS, st.integers(1, 12), st.sampled_from(TRIANGLES), st.sampled_from([*SCALES, 128.0, 256.0]))
 def test_many_triangles_of_softmax_enclose_the_inverse_norm(seed: int, size: int, mask: str, scale: float) -> None:
-    with precision(8 * BITS):
+    with precision(4 * BITS):
         operator, truth = attend(seed, size, mask, scale)
         found = rs.log10_sigma_min(operator)
         value = smallest_singular_value(truth)

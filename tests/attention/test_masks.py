@@ -79,7 +79,7 @@ def test_expressions_pass_the_battery(case: Case) -> None:
 
 
 @pytest.mark.deep
-@settings(max_examples=2000)
+@settings(max_examples=1000)
 @given(EXPRESSIONS)
 def test_many_expressions_pass_the_battery(case: Case) -> None:
     rs.testing.check_mask(case[0])

@@ -18,7 +18,7 @@ LONGEST_SERIES: Final = 4096
 """Spectra of larger matrices are not written into tables."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Analysed:
     """What one matrix adds to a table."""
 

@@ -46,7 +46,7 @@ class Numerics:
             )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Rows:
     """The rows of a matrix: weights (n × m), the number of keys each may see, and their storage precision."""
 
@@ -57,7 +57,7 @@ class Rows:
     @cached_property
     def alive(self) -> NDArray[np.bool_]:
         """Rows with any weight at all."""
-        return np.asarray((self.weights != 0).any(axis=1))
+        return np.asarray(self.weights.any(axis=1))
 
     @cached_property
     def defects(self) -> Float64:
@@ -67,19 +67,27 @@ class Rows:
         return np.asarray(np.nan_to_num(sums, nan=np.inf, posinf=np.inf), dtype=np.float64)
 
     @cached_property
+    def entropies(self) -> Float64:
+        """−Σ_j p_j ln p_j of each row, divided by its sum first; 0·ln 0 is 0, and so is the entropy of an empty row."""
+        logs = np.where(self.weights > 0, self.weights, 1.0)
+        np.log(logs, out=logs)
+        total = np.where(self.alive, self.weights.sum(axis=1), 1.0)
+        return np.asarray(np.log(total) - np.einsum("ij,ij->i", self.weights, logs) / total, dtype=np.float64)
+
+    @cached_property
     def not_stochastic(self) -> str:
         """Why the rows are not probability distributions; empty if they are, up to their storage precision."""
         slack = 16 * self.storage.unit + self.weights.shape[1] * (self.storage.smallest + FLOAT64.unit)
         if not np.isrealobj(self.weights):
             return "not stochastic: complex entries"
-        if (self.weights < 0).any():
+        if self.weights.min(initial=0.0) < 0:
             return f"not stochastic: {int(np.count_nonzero(self.weights < 0))} negative entries"
         if (self.defects[self.alive] > slack).any():
             return f"not stochastic: rows sum to one only within {self.defects[self.alive].max():.2g}"
         return "" if self.alive.any() else "empty: no row has any weight"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scores:
     """What is known of the scores: the singular values of q kᵀ up to a factor, with an error bound, their shape and
     the head size d; and the largest score that a query sees. `values` is None where queries and keys are not known.
@@ -93,7 +101,7 @@ class Scores:
     because: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Bounds:
     """What structure alone says of a matrix: itself, and a lower bound of the exact rank."""
 
@@ -101,7 +109,7 @@ class Bounds:
     at_least: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Needs:
     """Everything a measure may ask of one matrix, each computed at most once."""
 

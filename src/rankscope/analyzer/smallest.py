@@ -3,7 +3,7 @@
 A causal attention matrix of n = 512 has σ_min near 10^−141 and LAPACK prints 2e−20. The inverse X is found by forward
 substitution, with one exponent per column so that entries of 10^±1000 neither overflow nor vanish. Then
 1/‖X‖_F ≤ σ_min ≤ 1/‖Xv‖ for every unit vector v. Both bounds are moved outwards by what an entrywise error B of the
-matrix, that of substitution included, can do to X: |δX| ≤ |X|B|X| to first order, whose norm is computed in logarithms.
+matrix, that of substitution included, can do to X: |δX| ≤ |X|B|X| to first order, whose norm is found in logarithms.
 """
 
 import math
@@ -130,14 +130,15 @@ def inverse_norms(lower: Float64, entries: float, tiny: float) -> tuple[float, f
     own = np.abs(np.diagonal(lower))
     if own.min() < 1e-290:
         return None
-    growth = np.log(np.maximum(1.0, (np.abs(lower).sum(axis=1) - own) / own))
+    magnitudes = np.abs(lower)
+    totals = magnitudes.sum(axis=1)
+    growth = np.log(np.maximum(1.0, (totals - own) / own))
     if growth.max() > GROWTH:
         return None
     columns = np.zeros((size, size))
     logs = np.full((size, size), -np.inf, dtype=np.float32)
     flushed: Float32 | None = None
-    with np.errstate(divide="ignore"):
-        sums = np.log(np.abs(lower).sum(axis=1))
+    sums = np.log(totals)
     scale = -np.log(own)
     start = 0
     while start < size:
@@ -158,13 +159,13 @@ def inverse_norms(lower: Float64, entries: float, tiny: float) -> tuple[float, f
             gone = sums[stop:, None] + math.log(TINIEST) + scale[large]
             flushed[stop:, large] = np.logaddexp(flushed[stop:, large], gone)
         start = stop
-    error = propagated(logs, entries * np.abs(lower) + tiny * (lower != 0), flushed)
+    magnitudes *= entries
+    np.add(magnitudes, tiny, out=magnitudes, where=magnitudes > 0)
+    error = propagated(logs, magnitudes, flushed)
     if error is None:
         return None
-    top = np.abs(columns).max(axis=0)
-    columns /= top
-    scale += np.log(top)
-    largest = float(scale.max())
+    top = np.maximum(columns.max(axis=0), -columns.min(axis=0))
+    largest = float((scale + np.log(top)).max())
     columns *= np.exp(scale - largest)
     squares = np.einsum("ij,ij->j", columns, columns)
     frobenius = largest + 0.5 * math.log(math.fsum(squares))
@@ -174,24 +175,18 @@ def inverse_norms(lower: Float64, entries: float, tiny: float) -> tuple[float, f
 
 
 def propagated(inverse: Float32, errors: Float64, flushed: Float32 | None) -> float | None:
-    """log of √(‖·‖₁‖·‖_∞) of |X|(B|X| + F), by sums of logarithms, for log|X| = `inverse` and entrywise errors B.
+    """log of √n·‖ |X|(B|X| + F) ‖_∞, a bound of its 2-norm, for log|X| = `inverse` and entrywise errors B.
 
     F is the part of B|X| that rescaling flushed to zero (log F = `flushed`). Single precision is enough: the logarithm
     of an error bound is wanted to a per mille.
     """
     with np.errstate(divide="ignore"):
-        bound = np.log(errors).astype(np.float32)
+        bound = np.log(errors, out=errors).astype(np.float32)
     ones = np.zeros(len(inverse), dtype=np.float32)
     inner = log_times(bound, log_times(inverse, ones))
     if flushed is not None:
         inner = np.logaddexp(inner, log_times(flushed, ones))
-    row_sums = log_times(inverse, inner)
-    inverse, bound = np.ascontiguousarray(inverse.T), np.ascontiguousarray(bound.T)
-    left = log_times(inverse, ones)
-    column_sums = log_times(inverse, log_times(bound, left))
-    if flushed is not None:
-        column_sums = np.logaddexp(column_sums, log_times(np.ascontiguousarray(flushed.T), left))
-    largest = float(row_sums.max() + column_sums.max()) / 2
+    largest = float(log_times(inverse, inner).max()) + 0.5 * math.log(len(inverse))
     return largest if math.isfinite(largest) else None
 
 

@@ -19,18 +19,17 @@ SINK: Final = 0.3
 """The mean weight above which the first key counts as a sink (Gu et al. 2024, arXiv 2410.10781)."""
 
 Counts = NDArray[np.intp]
+Chosen = slice | NDArray[np.bool_]
 
 
-def mean_over(rows: Rows, formula: Callable[[Array, Counts], Float64], method: str, least: int = 1) -> Reading:
+def mean_over(rows: Rows, formula: Callable[[Chosen], Float64], method: str, least: int = 1) -> Reading:
     """The mean of a formula over the rows that carry weight and have at least `least` places."""
     if rows.not_stochastic:
         return unknown(rows.not_stochastic)
     chosen = rows.alive & (rows.support >= least)
     if not chosen.any():
-        return unknown(f"no row has {least} places")
-    everything = bool(chosen.all())
-    weights = rows.weights if everything else rows.weights[chosen]
-    values = formula(weights, rows.support if everything else rows.support[chosen])
+        return unknown(f"no row sees {least} keys")
+    values = formula(slice(None) if chosen.all() else chosen)
     left_out = int(len(chosen) - np.count_nonzero(chosen))
     return Reading(float(values.mean()), "estimated", method, details={"rows_left_out": left_out})
 
@@ -38,48 +37,37 @@ def mean_over(rows: Rows, formula: Callable[[Array, Counts], Float64], method: s
 @measure(unit="nats", group="rows")
 def row_entropy(rows: Rows) -> Reading:
     """−Σ_j A_ij ln A_ij, the mean over rows."""
-    return mean_over(rows, lambda weights, support: entropies(weights), "mean over rows")
+    return mean_over(rows, lambda chosen: rows.entropies[chosen], "mean over rows")
 
 
 @measure(group="rows")
 def row_entropy_normalized(rows: Rows) -> Reading:
     """−Σ_j A_ij ln A_ij / ln(support of row i), the mean over rows: 1 for uniform attention, 0 for one key."""
-    return mean_over(
-        rows,
-        lambda weights, support: entropies(weights) / np.log(support),
-        "entropy / ln(support), mean over rows",
-        least=2,
-    )
+    method = "entropy / ln(support), mean over rows"
+    return mean_over(rows, lambda chosen: rows.entropies[chosen] / np.log(rows.support[chosen]), method, least=2)
 
 
 @measure(group="rows")
 def hoyer(rows: Rows) -> Reading:
     """(√N − l₁/l₂) / (√N − 1) with N the support of the row, the mean over rows (Hoyer 2004): 1 for one key."""
-    return mean_over(
-        rows,
-        lambda weights, support: np.clip((np.sqrt(support) - ratio(weights)) / (np.sqrt(support) - 1), 0.0, 1.0),
-        "mean over rows",
-        least=2,
-    )
+
+    def formula(chosen: Chosen) -> Float64:
+        root = np.sqrt(rows.support[chosen])
+        return np.asarray(np.clip((root - ratio(rows.weights[chosen])) / (root - 1), 0.0, 1.0), dtype=np.float64)
+
+    return mean_over(rows, formula, "mean over rows", least=2)
 
 
 @measure(group="rows")
 def l1_l2(rows: Rows) -> Reading:
     """(l₁/l₂) / √N with N the support of the row, the mean over rows: 1 for uniform attention, 1/√N for one key."""
-    return mean_over(rows, lambda weights, support: ratio(weights) / np.sqrt(support), "mean over rows")
+    return mean_over(rows, lambda chosen: ratio(rows.weights[chosen]) / np.sqrt(rows.support[chosen]), "mean over rows")
 
 
 @measure(group="rows")
 def gini(rows: Rows) -> Reading:
     """1 − 2 Σ_k (c_(k)/‖c‖₁)(N − k + ½)/N over the sorted row c with support N, the mean over rows."""
-    return mean_over(rows, gini_of, "mean over rows")
-
-
-def entropies(weights: Array) -> Float64:
-    """The entropy of each row in nats, divided by its sum first; 0·ln 0 is 0."""
-    total = weights.sum(axis=1)
-    raw = -np.einsum("ij,ij->i", weights, np.log(np.where(weights > 0, weights, 1.0)))
-    return np.asarray(raw / total + np.log(total), dtype=np.float64)
+    return mean_over(rows, lambda chosen: gini_of(rows.weights[chosen], rows.support[chosen]), "mean over rows")
 
 
 def ratio(weights: Array) -> Float64:

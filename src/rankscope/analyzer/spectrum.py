@@ -26,7 +26,7 @@ DQDS: Final = 100.0
 """The relative error of each value, in eps, that the last stage of LAPACK allows itself."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Spectrum:
     """The singular values of an m × n matrix, in descending order, times 2^exponent.
 

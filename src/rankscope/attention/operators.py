@@ -39,7 +39,7 @@ class Origin:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Diagonal:
     """The diagonal of the subject in log space: log|a_ii|, sign, and a bound on the error of each logarithm.
 
@@ -53,7 +53,7 @@ class Diagonal:
     formula: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pair:
     """Two factors, n × m and k × m, of which the matrix is the product left · rightᵀ; their rows hold the tokens."""
 

@@ -22,7 +22,7 @@ ELEMENTARY: Final = 4
 """Units of roundoff that numpy's exp and log may lose; its vectorised kernels document less than 4 ulp."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Request:
     """What a matrix is to be made of: tokens, mask (also evaluated, as `seen`), scale, storage, policy, origin."""
 

@@ -48,7 +48,8 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
     alive = np.isfinite(top)
     top[~alive] = 0.0
     with np.errstate(over="ignore"):  # a difference beyond float64 is a weight of zero
-        weights = np.exp(masked - top[:, None])
+        weights = masked - top[:, None]
+    np.exp(weights, out=weights)
     depth = -math.log(float(weights.min(initial=1.0, where=weights > 0)))
     total = weights.sum(axis=1)
     weights /= np.where(alive, total, 1.0)[:, None]

@@ -27,7 +27,7 @@ class Fact(Generic[T]):
     because: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Structure:
     """What is known of a matrix of `shape` before any factorisation.
 

@@ -1,5 +1,6 @@
 """Results to stdout and to files, everything else to stderr."""
 
+import gc
 import os
 import shutil
 import sys
@@ -41,6 +42,7 @@ def run_and_show(
     from rankscope.study import run
 
     paths = check_outputs(outputs, figure)
+    gc.enable()
     result = run(study, workers=workers, timing=timing)
     if not quiet:
         show(result, format)

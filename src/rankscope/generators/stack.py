@@ -17,7 +17,7 @@ from rankscope.generators.plans import check_plan
 from rankscope.generators.synthetic import queries_and_keys
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Job:
     """A matrix that can be made: its origin, known beforehand, and the function that makes it."""
 
@@ -26,7 +26,7 @@ class Job:
     make: Callable[[], Operator]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Work:
     """What a source offers: its matrices to make, and what its reader should be told about the rest."""
 
