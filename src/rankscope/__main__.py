@@ -33,11 +33,11 @@ def run() -> None:
 
         print(f"rankscope {__version__}")
         return
-    from rankscope.cli import app
+    from rankscope.cli import application
 
     # Imports make many objects and no garbage: collecting while they run costs 5 ms of every command.
     gc.disable()
-    app()
+    application(sys.argv[1:])()
 
 
 def end_as_if_piped_away() -> None:

@@ -188,7 +188,7 @@ def power_of_two(matrix: Array) -> int:
     Dividing by 2^e is exact and keeps every intermediate result of a factorisation in range.
     """
     parts = (matrix.real, matrix.imag) if np.iscomplexobj(matrix) else (matrix,)
-    largest = max(float(np.abs(part).max(initial=0.0)) for part in parts)
+    largest = max(max(float(part.max(initial=0.0)), -float(part.min(initial=0.0))) for part in parts)
     return math.frexp(largest)[1] - 1 if 0.0 < largest < math.inf else 0
 
 

@@ -5,7 +5,6 @@ result reads a table and nothing else. A value that is not known is `None` with 
 no infinity in a table.
 """
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -181,6 +180,8 @@ class Table:
 
     def to_json(self) -> str:
         """The document as JSON; never NaN, never infinity, the same bytes for the same study."""
+        import json
+
         return json.dumps(self.document(), allow_nan=False, ensure_ascii=True) + "\n"
 
 
@@ -212,5 +213,7 @@ def over_seeds(key: tuple[Any, ...], records: list[Record]) -> Iterable[dict[str
 
 def schema() -> dict[str, Any]:
     """The JSON schema of `Table.document`."""
+    import json
+
     text = Path(__file__).with_name("schema.json").read_text(encoding="utf-8")
     return json.loads(text)  # type: ignore[no-any-return]
