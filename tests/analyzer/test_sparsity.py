@@ -95,7 +95,7 @@ def test_the_first_causal_row_is_left_out_where_the_formula_is_zero_by_zero() ->
 def test_one_place_has_no_normalised_entropy() -> None:
     for name in ("row_entropy_normalized", "hoyer"):
         found = getattr(rs, name)(np.eye(3))
-        assert (found.value, found.because) == (None, "no row has 2 places")
+        assert (found.value, found.because) == (None, "no row sees 2 keys")
 
 
 @settings(max_examples=60)
