@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 import rankscope as rs
 from rankscope.attention.build import attention, single
+from rankscope.attention.distance import distance
 from rankscope.attention.kernels import FEATURES
-from rankscope.attention.operators import Dense, Factored, Operator, distance
+from rankscope.attention.operators import Dense, Factored, Operator
 from rankscope.errors import MaskError, RankscopeError
 from tests.oracles import (
     DIGITS_60,

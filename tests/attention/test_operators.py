@@ -7,19 +7,15 @@ from hypothesis import strategies as st
 
 import rankscope as rs
 from rankscope.attention.build import attention, single
+from rankscope.attention.distance import distance
 from rankscope.attention.operators import (
-    Dense,
     Factored,
     Mean,
-    Operator,
-    Origin,
     Product,
-    distance,
     from_array,
     stored,
     stored_differs,
     weakest,
-    with_origin,
 )
 from tests.oracles import (
     DIGITS_60,
@@ -148,13 +144,3 @@ def test_bare_numbers_know_their_diagonal() -> None:
     assert np.allclose(operator.diagonal.log, [np.log(2.0), -np.log(2.0)], rtol=2 * UNIT, atol=0)
     zero = from_array(np.zeros((2, 2)))
     assert zero.diagonal.sign.tolist() == [0, 0]
-
-
-def test_an_origin_is_replaced_without_touching_the_numbers() -> None:
-    operator: Operator = single(np.eye(2))
-    named = with_origin(operator, layer=3, label="x")
-    assert (named.origin.layer, named.origin.label) == (3, "x")
-    assert operator.origin.layer is None
-    assert isinstance(named, Dense)
-    assert named.matrix is operator.matrix
-    assert Origin().notes == ()

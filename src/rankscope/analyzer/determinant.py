@@ -14,7 +14,8 @@ import numpy as np
 from rankscope.analyzer.spectrum import BACKWARD, Spectrum, backward, singular_values_of
 from rankscope.arrays import EPS, UNIT, Array, Boolean, power_of_two, scaled
 from rankscope.attention.diagonal import diagonal
-from rankscope.attention.operators import Diagonal, Operator, Product, distance, norm
+from rankscope.attention.distance import distance
+from rankscope.attention.operators import Diagonal, Operator, Product, norm
 from rankscope.attention.structure import Structure, square
 from rankscope.records import Guarantee
 

@@ -17,7 +17,8 @@ from rankscope.analyzer.determinant import LogDet
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.arrays import EPS, SMALLEST, TINIEST, UNIT, Float64, power_of_two, scaled
 from rankscope.attention.diagonal import diagonal
-from rankscope.attention.operators import Diagonal, Operator, relative_error
+from rankscope.attention.distance import relative_error
+from rankscope.attention.operators import Diagonal, Operator
 from rankscope.records import Guarantee
 
 Float32 = NDArray[np.float32]

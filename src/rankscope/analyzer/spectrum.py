@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 
 from rankscope.arrays import EPS, Array, Float64, power_of_two, scaled
-from rankscope.attention.operators import Factored, Operator, distance, norm
+from rankscope.attention.distance import distance
+from rankscope.attention.operators import Factored, Operator, norm
 from rankscope.errors import error
 from rankscope.records import Guarantee
 
