@@ -171,7 +171,7 @@ def test_quotients_that_overflow_are_null_or_bounds_and_never_infinite(matrix: l
 
 @pytest.mark.deep
 def test_many_finite_matrices_of_extreme_numbers_are_analysed() -> None:
-    check_finite_corpus(corpus(3, 5000, bad=False))
+    check_finite_corpus(corpus(3, 2000, bad=False))
 
 
 @pytest.mark.parametrize("entry", [*SPECIAL, 0.5])

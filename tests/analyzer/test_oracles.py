@@ -306,6 +306,14 @@ def test_singular_values_of_balls_and_of_mpmath_agree(index: int) -> None:
         assert squares.overlaps(oracles.frobenius(balls(matrix)) ** 2)
 
 
+@pytest.mark.parametrize("index", range(len(matrices())))
+def test_the_spectral_norm_is_the_first_singular_value(index: int) -> None:
+    with precision(2 * DIGITS_60):
+        found, first = oracles.spectral_norm(balls(matrices()[index])), singular_values(balls(matrices()[index]))[0]
+        assert found.overlaps(first)
+        assert float(found.rad()) < 1e-18 * float(found.mid())
+
+
 def test_the_product_of_singular_values_is_the_determinant() -> None:
     with precision(2 * DIGITS_60):
         for matrix in matrices():

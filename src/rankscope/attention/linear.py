@@ -5,6 +5,7 @@ magnitudes of the terms.
 """
 
 import math
+from typing import Final
 
 import numpy as np
 
@@ -23,11 +24,15 @@ from rankscope.attention.request import (
 )
 from rankscope.errors import error
 
+TOO_SMALL: Final = 2.0**-960
+"""A sum of weights below which their terms, or the weights divided by it, leave the range of full precision."""
+
 
 def from_features(request: Request, kernel: FeatureKernel) -> Operator:
     """Linear attention: φ(q)·φ(k), divided by its sum over the keys that a query sees."""
     seen, storage = request.seen, request.storage
-    features, alive = scaled_features(request, kernel)
+    features, given = scaled_features(request, kernel)
+    alive = Pair(*((each != 0).astype(np.float64) for each in (given.left, given.right)))
     signed = bool((features.left < 0).any() or (features.right < 0).any())
     products = np.where(seen, features.left @ features.right.T, 0.0)
     magnitudes = np.where(seen, np.abs(features.left) @ np.abs(features.right).T, 0.0) if signed else products
@@ -43,7 +48,7 @@ def from_features(request: Request, kernel: FeatureKernel) -> Operator:
     if policy == "drop" and empty.any():
         kept = ~empty
         products, magnitudes, total, magnitude, seen = (x[kept] for x in (products, magnitudes, total, magnitude, seen))
-        features, alive = Pair(features.left[kept], features.right), Pair(alive.left[kept], alive.right)
+        features, given, alive = (Pair(pair.left[kept], pair.right) for pair in (features, given, alive))
     total = np.where(magnitude > 0, total, 1.0)
     weights = products / total[:, None]
     loss = summation(columns) + terms + 2
@@ -54,7 +59,7 @@ def from_features(request: Request, kernel: FeatureKernel) -> Operator:
     diagonal = diagonal_of(products, total, magnitudes, cost, alive, seen)
     full = request.full
     support = np.count_nonzero(seen, axis=1) if not full else np.full(len(seen), columns)
-    bounds = [*distinct_tokens(features, "query features", "key features"), (terms, "the number of features")]
+    bounds = [*distinct_tokens(given, "query features", "key features"), (terms, "the number of features")]
     whole = full and not (empty.any() and policy == "uniform")
     structure = structure_of(request, seen, diagonal, empty, policy, bounds if whole else [])
     origin = finished(request.origin, policy, empty)
@@ -78,7 +83,7 @@ def scaled_features(request: Request, kernel: FeatureKernel) -> tuple[Pair, Pair
     """φ(√scale·q) and φ(√scale·k), divided by powers of two: each query's by its own, the keys' by one for all.
 
     Rows are normalised later, so that the matrix stays exactly the same, and products neither overflow nor vanish. The
-    second pair is 1 where a feature is not zero, which is true whatever underflows afterwards.
+    second pair holds the features as they are, of which none has underflowed.
     """
     root = math.sqrt(request.scale)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -90,7 +95,7 @@ def scaled_features(request: Request, kernel: FeatureKernel) -> tuple[Pair, Pair
     check_finite(right, f"the features {kernel.label} of the keys")
     exponents = np.frexp(np.abs(left).max(axis=1, initial=0.0))[1]
     held = Pair(np.ldexp(left, -exponents[:, None]), scaled(right, -power_of_two(right)))
-    return held, Pair((left != 0).astype(np.float64), (right != 0).astype(np.float64))
+    return held, Pair(left, right)
 
 
 def refuse_lost_rows(request: Request, alive: Pair, total: Float64, magnitude: Float64) -> None:
@@ -103,7 +108,7 @@ def refuse_lost_rows(request: Request, alive: Pair, total: Float64, magnitude: F
             "(below n·eps times the sum of their magnitudes)",
             "choose a feature map with positive values, such as linear:elu+1",
         )
-    vanished = np.flatnonzero(magnitude == 0)
+    vanished = np.flatnonzero(magnitude < TOO_SMALL)
     common = (alive.left[vanished] @ alive.right.T) > 0
     underflown = np.zeros(len(total), dtype=bool)
     underflown[vanished] = (common & request.seen[vanished]).any(axis=1)
