@@ -17,7 +17,7 @@ import numpy as np
 from rankscope.arrays import EPS, Array, Float64, power_of_two, scaled
 from rankscope.attention.distance import distance
 from rankscope.attention.operators import Factored, Operator, norm
-from rankscope.errors import error
+from rankscope.errors import RankscopeError, error
 from rankscope.records import Guarantee
 
 BACKWARD: Final = 2.0
@@ -136,9 +136,22 @@ def singular_values_of(matrix: Array) -> Float64:
     try:
         return np.asarray(np.linalg.svd(tall, compute_uv=False), dtype=np.float64)
     except np.linalg.LinAlgError as reason:
-        raise error(
-            "RS401", f"LAPACK's singular values of a {matrix.shape} matrix: {reason}", "try its transpose"
-        ) from reason
+        raise not_converged(matrix.shape, reason) from reason
+
+
+def not_converged(shape: tuple[int, ...], reason: Exception) -> RankscopeError:
+    """The error of a decomposition that LAPACK gave up."""
+    return error("RS401", f"LAPACK's singular values of a {shape} matrix: {reason}", "try its transpose")
+
+
+def singular_vectors(matrix: Float64) -> tuple[Float64, Float64, Float64]:
+    """LAPACK's U, σ, V of a finite matrix of moderate size, with all m and n columns: A ≈ U·diag(σ)·Vᵀ."""
+    tall = matrix.shape[0] >= matrix.shape[1]
+    try:
+        left, values, right = np.linalg.svd(matrix if tall else np.ascontiguousarray(matrix.T))
+    except np.linalg.LinAlgError as reason:
+        raise not_converged(matrix.shape, reason) from reason
+    return (left, values, right.T) if tall else (right.T, values, left)
 
 
 def finished(

@@ -11,7 +11,7 @@ import numpy as np
 
 from rankscope.arrays import EPS, FLOAT64, TINIEST, UNIT, Boolean, Float64, check_finite, power_of_two, rounded, scaled
 from rankscope.attention.kernels import FeatureKernel
-from rankscope.attention.operators import Dense, Diagonal, Factored, Operator, Pair, norm
+from rankscope.attention.operators import Dense, Diagonal, Factored, Operator, Pair, Products, norm
 from rankscope.attention.request import (
     Request,
     distinct_tokens,
@@ -63,9 +63,11 @@ def from_features(request: Request, kernel: FeatureKernel) -> Operator:
     whole = full and not (empty.any() and policy == "uniform")
     structure = structure_of(request, seen, diagonal, empty, policy, bounds if whole else [])
     origin = finished(request.origin, policy, empty)
+    uniform = empty if policy == "uniform" else np.zeros(len(seen), dtype=np.bool_)
+    definition = Products(given, seen, uniform)
     if whole and storage is FLOAT64:
         held = Pair(features.left / total[:, None], features.right)
-        return Factored(held, structure, "factors", support, UNIT * norm(cost), origin)
+        return Factored(held, structure, "factors", support, UNIT * norm(cost), definition, origin)
     return Dense(
         rounded(weights, storage),
         structure,
@@ -76,6 +78,7 @@ def from_features(request: Request, kernel: FeatureKernel) -> Operator:
         UNIT * norm(cost) + stored_away(weights, storage),
         math.inf if signed or storage is not FLOAT64 else UNIT * (2 * terms + summation(columns) + 8),
         origin=origin,
+        definition=definition,
     )
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from rankscope.arrays import FLOAT64, SMALLEST, UNIT, Array, Float64, Storage
+from rankscope.arrays import FLOAT64, SMALLEST, UNIT, Array, Boolean, Float64, Storage
 from rankscope.attention.structure import Structure, of_array, of_mean, of_product
 from rankscope.records import Subject
 
@@ -60,6 +60,28 @@ class Pair:
     right: Float64
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Weights:
+    """The exact matrix behind positive weights: row i is exp(logs_i) / Σ_j exp(logs_ij); −∞ stands for a hidden key.
+
+    A row in which every key is hidden is zero.
+    """
+
+    logs: Float64
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Products:
+    """The exact matrix behind features: left · rightᵀ where `seen`, each row divided by its sum.
+
+    A row whose sum is zero is zero, or uniform if `uniform` says so.
+    """
+
+    factors: Pair
+    seen: Boolean
+    uniform: Boolean
+
+
 def shown(operator: "Operator") -> str:
     """An operator in one line: what it is and its size, never its numbers."""
     rows, columns = operator.shape
@@ -73,7 +95,8 @@ class Dense:
     `distance` bounds the Frobenius norm of (held − subject), with what storage in fewer bits has added; `relative`
     bounds the relative error of each entry that did not underflow (infinite where there is no such bound).
     `diagonal` is the diagonal of the subject; `support` the number of keys each row may see; `scores` the pair
-    whose product gave the scores, and `max_logit` their largest value, where they are known.
+    whose product gave the scores, and `max_logit` their largest value, where they are known. `definition` holds the
+    given numbers that make the subject exactly; it is None where the subject is what is stored.
     """
 
     matrix: Array
@@ -87,6 +110,7 @@ class Dense:
     scores: Pair | None = None
     max_logit: float | None = None
     origin: Origin = field(default_factory=Origin)
+    definition: Weights | Products | None = None
 
     __repr__ = shown
 
@@ -104,6 +128,7 @@ class Factored:
     subject: Subject
     support: NDArray[np.intp]
     distance: float
+    definition: Products
     origin: Origin = field(default_factory=Origin)
     storage: Storage = FLOAT64
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from rankscope.arrays import FLOAT64, UNIT, Float64, check_finite, rounded
 from rankscope.attention.kernels import ScoreKernel
-from rankscope.attention.operators import Dense, Diagonal, Operator, Pair, norm
+from rankscope.attention.operators import Dense, Diagonal, Operator, Pair, Weights, norm
 from rankscope.attention.request import (
     ELEMENTARY,
     Request,
@@ -91,6 +91,7 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
         pair,
         max_logit,
         finished(request.origin, policy, empty),
+        Weights(masked),
     )
 
 
