@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from rankscope.analyzer.measure import Numerics as Numerics
     from rankscope.analyzer.measure import measure as measure
+    from rankscope.analyzer.needs import Numerics as Numerics
     from rankscope.attention.build import attention as attention
     from rankscope.attention.build import matrix as matrix
     from rankscope.attention.kernels import FeatureKernel as FeatureKernel
@@ -46,7 +46,11 @@ SUBPACKAGES = ("attention", "testing")
 """Modules that are public names themselves; the package `attention` can be called."""
 
 HOMES = {
-    "analyzer.measure": ["LogDet", "Bounds", "Needs", "Numerics", "Rows", "Scores", "Smallest", "Spectrum", "measure"],
+    "analyzer.determinant": ["LogDet"],
+    "analyzer.measure": ["measure"],
+    "analyzer.needs": ["Bounds", "Needs", "Numerics", "Rows", "Scores"],
+    "analyzer.smallest": ["Smallest"],
+    "analyzer.spectrum": ["Spectrum"],
     "arrays": ["Storage"],
     "attention.build": ["matrix"],
     "attention.kernels": ["FeatureKernel", "ScoreKernel", "kernel"],

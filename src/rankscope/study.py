@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rankscope.analyzer.analyze import Analysed, analyse, chosen, refused
 from rankscope.analyzer.determinant import LogDet
 from rankscope.analyzer.determinant import logdet as determinant_of
-from rankscope.analyzer.measure import Measure, Numerics
+from rankscope.analyzer.measure import Measure
+from rankscope.analyzer.needs import Numerics
 from rankscope.analyzer.rank import RULES
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.analyzer.spectrum import spectrum as spectrum_of

@@ -16,7 +16,8 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from rankscope.analyzer.measure import Measure, Needs
+from rankscope.analyzer.measure import Measure
+from rankscope.analyzer.needs import Needs
 from rankscope.arrays import EPS, Array, Boolean
 from rankscope.attention import naive
 from rankscope.attention.build import attention, matrix, single

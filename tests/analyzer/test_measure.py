@@ -10,7 +10,8 @@ import pytest
 import rankscope as rs
 from rankscope.analyzer.analyze import measures
 from rankscope.analyzer.determinant import LogDet
-from rankscope.analyzer.measure import MEASURES, Bounds, Measure, Needs, Rows, Scores
+from rankscope.analyzer.measure import MEASURES, Measure
+from rankscope.analyzer.needs import Bounds, Needs, Rows, Scores
 from rankscope.analyzer.smallest import Smallest
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.arrays import Storage

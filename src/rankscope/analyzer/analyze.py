@@ -5,7 +5,8 @@ from typing import Final, get_args
 
 import numpy as np
 
-from rankscope.analyzer.measure import MEASURES, Group, Measure, Needs, Numerics
+from rankscope.analyzer.measure import MEASURES, Group, Measure
+from rankscope.analyzer.needs import Needs, Numerics
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.attention.operators import Operator, Origin
 from rankscope.errors import RankscopeError

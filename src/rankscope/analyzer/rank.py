@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from rankscope.analyzer.measure import Bounds, Numerics, Scores, measure, unknown
+from rankscope.analyzer.measure import measure, unknown
+from rankscope.analyzer.needs import Bounds, Numerics, Scores
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.arrays import EPS, FLOAT64, Float64, Storage
 from rankscope.records import Reading

@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rankscope.analyzer.measure import Rows, Scores, measure, unknown
+from rankscope.analyzer.measure import measure, unknown
+from rankscope.analyzer.needs import Rows, Scores
 from rankscope.arrays import Array, Float64
 from rankscope.records import Reading
 

@@ -64,7 +64,7 @@ def analyze(
     rankscope analyze weights.safetensors --key '*.attention' -o table.csv
     """
     o.set_threads(blas_threads)
-    from rankscope.analyzer.measure import Numerics
+    from rankscope.analyzer.needs import Numerics
     from rankscope.study import Source, Study
 
     o.run_plugins(plugin)

@@ -48,7 +48,7 @@ def compare(
     rankscope compare --mask bidirectional,causal,prefix:128
     """
     o.set_threads(blas_threads)
-    from rankscope.analyzer.measure import Numerics
+    from rankscope.analyzer.needs import Numerics
     from rankscope.study import Study
 
     o.run_plugins(plugin)
