@@ -2,11 +2,11 @@
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from rankscope.analyzer.analyze import Analysed, analyse, chosen, refused
 from rankscope.analyzer.determinant import LogDet
@@ -19,12 +19,14 @@ from rankscope.analyzer.spectrum import spectrum as spectrum_of
 from rankscope.arrays import DENSE_COPIES, Float64, available_memory, blas_threads
 from rankscope.attention.build import bare, single, slices
 from rankscope.attention.operators import Dense, Factored, Mean, Operator, Origin, Product
-from rankscope.errors import InputError, RankscopeError, UsageError
+from rankscope.errors import InputError, RankscopeError, UsageError, error
 from rankscope.generators.stack import Job, Synthetic, Work
 from rankscope.records import Record, Table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from rankscope.certificates import Certificate
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +81,15 @@ class Source(Protocol):
 class Study:
     """What is measured of what: sources, the names of measures (none for the default set), and how ranks are counted.
 
-    `blas_threads` other than 1 lets results depend on the number of threads, and is recorded.
+    `blas_threads` other than 1 lets results depend on the number of threads, and is recorded. With `certify` what is
+    proved of each matrix is kept as a certificate.
     """
 
     sources: tuple[Source, ...]
     measures: tuple[str, ...] = ()
     numerics: Numerics = field(default_factory=Numerics)
     blas_threads: int = 1
+    certify: bool = False
 
     def described(self) -> dict[str, Any]:
         """The study as plain data."""
@@ -106,6 +110,7 @@ class Result:
 
     table: Table
     notes: tuple[str, ...] = ()
+    certificates: tuple["Certificate", ...] = ()
 
     def __getitem__(self, measure: str) -> Record | Table:
         return self.table[measure]
@@ -144,6 +149,40 @@ class Result:
 
         save(self.table, Path(path), figure)
 
+    def certify(self, path: str | Path) -> list[Path]:
+        """Write the certificates, of several matrices as name-1.json …; the paths of what was written.
+
+        Raises:
+            UsageError: nothing was certified: run the study with `certify`.
+        """
+        path = Path(path)
+        if not self.certificates:
+            raise error("RS003", "certificates of a result that has none", "analyse with prove=True, certify=True")
+        several = len(self.certificates) > 1
+        return [
+            written
+            for number, each in enumerate(self.certificates, 1)
+            for written in each.write(path.with_stem(f"{path.stem}-{number}") if several else path)
+        ]
+
+    def require(self, guarantee: Literal["proved", "enclosed"]) -> None:
+        """Refuse (RS403) a result in which a measure that was named lacks this guarantee.
+
+        Where no measure was named, ranks and determinants are judged: those that a proof can raise. A number that is
+        proved not to exist, such as the logarithm of a determinant of zero, lacks nothing.
+        """
+        allowed = ("proved",) if guarantee == "proved" else ("proved", "enclosed")
+        named = self.table.study["measures"]
+        judged = [record for record in self.table if named or record.group in ("rank", "determinant")]
+        lacking = [record for record in judged if record.guarantee not in allowed or left_open(record)]
+        if lacking:
+            labels = {matrix.id: matrix.label for matrix in self.table.matrices}
+            listed = ", ".join(f"{each.measure} of {labels[each.matrix]} ({each.guarantee})" for each in lacking[:5])
+            more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+            raise error(
+                "RS403", f"not {guarantee}: {listed}{more}", "add --prove, a larger --budget, or other measures"
+            )
+
     def __str__(self) -> str:
         from rankscope.report.terminal import to_text
 
@@ -156,6 +195,11 @@ class Result:
         from rankscope.report.table import to_html
 
         return {"text/plain": str(self), "text/html": to_html(self.table)}
+
+
+def left_open(record: Record) -> bool:
+    """Whether a value is not known although it exists."""
+    return record.value is None and record.sign != 0 and (record.low is not None or record.high is not None)
 
 
 def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Result:
@@ -173,7 +217,12 @@ def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Re
     works = [source.work() for source in study.sources]
     jobs = [job for work in works for job in work.jobs]
     with blas_threads(study.blas_threads):
-        found = in_order(jobs, measures, study.numerics, affordable(jobs, workers))
+        found = in_order(
+            jobs,
+            partial(analyse, measures=measures, numerics=study.numerics, certify=study.certify),
+            affordable(jobs, workers),
+            measures,
+        )
     table = Table(
         study.described(),
         [each.matrix for each in found],
@@ -181,17 +230,20 @@ def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Re
         [series for each in found for series in each.series],
         {"seconds": time.perf_counter() - started, "workers": affordable(jobs, workers)} if timing else None,
     )
-    return Result(table, tuple(note for work in works for note in work.notes))
+    certificates = tuple(each.certificate for each in found if each.certificate is not None)
+    return Result(table, tuple(note for work in works for note in work.notes), certificates)
 
 
-def in_order(jobs: Sequence[Job], measures: list[Measure], numerics: Numerics, workers: int) -> list[Analysed]:
+def in_order(
+    jobs: Sequence[Job], analysed: Callable[..., Analysed], workers: int, measures: list[Measure]
+) -> list[Analysed]:
     """The analyses of all jobs in their order, by as many threads as there are workers: LAPACK runs without the GIL."""
     reasons: list[RankscopeError] = []
 
     def one(numbered: tuple[int, Job]) -> Analysed:
         identity, job = numbered
         try:
-            return analyse(job.make(), identity, measures, numerics)
+            return analysed(job.make(), identity)
         except RankscopeError as reason:
             if isinstance(reason, UsageError) and reason.code != "RS005":
                 raise
@@ -223,6 +275,10 @@ def analyze(
     measures: str | Iterable[str] = (),
     rule: str | None = None,
     rtol: float | None = None,
+    prove: bool = False,
+    budget: float = 60.0,
+    spectrum: Literal["lapack", "exact"] = "lapack",
+    certify: bool = False,
     workers: int | None = None,
 ) -> Result:
     """Measure a matrix, or several: every rank, the determinant, the spectrum and the rows.
@@ -232,6 +288,10 @@ def analyze(
         measures: names as in `rankscope list measures`; none for the default set, "all" for every one.
         rule: the tolerance rule of the numerical rank, as in `rankscope list rules`.
         rtol: a relative tolerance instead of a rule.
+        prove: raise every rank and determinant to the strongest guarantee that can be reached.
+        budget: seconds for the proofs of one matrix; counted, not clocked, so that results do not depend on the load.
+        spectrum: "exact" to enclose every non-zero singular value, however small.
+        certify: prove, and keep what is proved as `result.certificates`.
         workers: how many matrices to analyse at once; the result does not depend on it.
 
     Raises:
@@ -243,7 +303,8 @@ def analyze(
     (2, 1)
     """
     names = (measures,) if isinstance(measures, str) else tuple(measures)
-    study = Study((InMemory(tuple(in_memory(matrices))),), names, Numerics(rule, rtol))
+    numerics = Numerics(rule, rtol, prove or certify, budget, spectrum)
+    study = Study((InMemory(tuple(in_memory(matrices))),), names, numerics, certify=certify)
     return run(study, workers=workers)
 
 

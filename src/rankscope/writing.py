@@ -43,6 +43,12 @@ def atomic_write(path: Path, content: bytes) -> None:
             temporary.unlink()
 
 
+def check_folder(path: Path) -> None:
+    """Refuse, before any work is done, a file in a folder that does not exist (RS502)."""
+    if not path.parent.is_dir():
+        raise error("RS502", f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}", "make it first")
+
+
 def refused(path: Path, reason: OSError) -> Exception:
     """The error for a file that the system would not let us write."""
     return error(

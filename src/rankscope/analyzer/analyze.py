@@ -1,17 +1,22 @@
 """Every need computed once, every measure read from it: one operator in, its rows of a table out."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, Optional, get_args
 
 import numpy as np
 
 from rankscope.analyzer.measure import MEASURES, Group, Measure
 from rankscope.analyzer.needs import Needs, Numerics
+from rankscope.analyzer.proof import Ledger
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.attention.operators import Operator, Origin
 from rankscope.errors import RankscopeError
 from rankscope.records import Matrix, Record, Series
 from rankscope.registry import Registry
+
+if TYPE_CHECKING:
+    from rankscope.certificates import Certificate
 
 GROUPS: Final = get_args(Group)
 
@@ -26,6 +31,7 @@ class Analysed:
     matrix: Matrix
     records: list[Record]
     series: list[Series]
+    certificate: Optional["Certificate"] = None
 
 
 def measures() -> Registry[Measure]:
@@ -48,28 +54,42 @@ def chosen(names: tuple[str, ...]) -> list[Measure]:
     return [measure for measure in everything if measure.name in wanted]
 
 
-def analyse(operator: Operator, identity: int, measures: list[Measure], numerics: Numerics) -> Analysed:
+def analyse(
+    operator: Operator, identity: int, measures: list[Measure], numerics: Numerics, *, certify: bool = False
+) -> Analysed:
     """Measure one matrix; the same needs serve all measures of the same subject."""
+    ledger = Ledger(numerics.budget)
     needs: dict[str, Needs] = {}
     records: list[Record] = []
     series: dict[str, Series] = {}
     for measure in measures:
         for subject in measure.subjects(operator):
-            shared = needs.setdefault(subject.subject, Needs(subject, numerics))
+            shared = needs.setdefault(subject.subject, Needs(subject, numerics, ledger))
             reading = measure.read(shared)
             records.append(measure.row(reading, subject, identity))
             if Spectrum in measure.kinds.values() and "singular_values" not in series:
-                spectrum = shared.spectrum
-                values = [spectrum.absolute(float(value)) for value in spectrum.values]
-                finite = bool(np.isfinite(spectrum.error).all())
-                if len(values) <= LONGEST_SERIES and None not in values and finite:
-                    listed = [float(value) for value in values if value is not None]
-                    series["singular_values"] = row(
-                        "singular_values", listed, spectrum.error.tolist(), operator, identity
-                    )
+                series |= {each.name: each for each in spectra(shared, operator, identity)}
             for name, listed in reading.series.items():
                 series[name] = row(name, listed, [], operator, identity)
-    return Analysed(described(operator.origin, operator.shape, identity), records, list(series.values()))
+    certificate = None
+    if certify:
+        from rankscope.analyzer.certify import certificate_of
+
+        certificate = certificate_of(needs.get(operator.subject) or Needs(operator, numerics, ledger))
+    return Analysed(described(operator.origin, operator.shape, identity), records, list(series.values()), certificate)
+
+
+def spectra(needs: Needs, operator: Operator, identity: int) -> Iterator[Series]:
+    """The singular values as LAPACK gives them; and their logarithms where all were enclosed, zeros left out."""
+    spectrum = needs.lapack
+    values = [spectrum.absolute(float(value)) for value in spectrum.values]
+    if len(values) <= LONGEST_SERIES and None not in values and np.isfinite(spectrum.error).all():
+        listed = [float(value) for value in values if value is not None]
+        yield row("singular_values", listed, spectrum.error.tolist(), operator, identity)
+    if needs.spectrum.logs is not None:
+        ends = [each for each in needs.spectrum.logs if each is not None]
+        middles, halves = [(low + high) / 2 for low, high in ends], [(high - low) / 2 for low, high in ends]
+        yield row("log10_singular_values", middles, halves, operator, identity)
 
 
 def row(name: str, values: list[float], errors: list[float], operator: Operator, identity: int) -> Series:

@@ -12,13 +12,14 @@ of 10^−140 are enclosed to ten digits from vectors in double precision.
 """
 
 from dataclasses import dataclass
+from functools import cmp_to_key
 from typing import Any, Final
 
 import numpy as np
 
 from rankscope.analyzer.spectrum import singular_vectors
 from rankscope.arrays import Float64
-from rankscope.attention.exact import exact_matrix
+from rankscope.attention.exact import exact_matrix, precision
 
 CUT: Final = 1e-3
 """How far below the largest singular value one step reaches: vectors in double precision serve down to eps/CUT."""
@@ -38,22 +39,18 @@ class Interval:
 def enclose(matrix: Any, rank: int, floor: Any = 0) -> list[Interval]:
     """Intervals for the min(m, n) singular values of a matrix of balls, in descending order.
 
-    Values below `floor` need not be told apart: they are all enclosed in one interval from zero. At most `rank` values
-    are not zero, which must be proved; the others are exactly zero. A value that the precision cannot separate from
-    zero has the lower end 0: take more bits.
+    Values below `floor` need not be told apart. At most `rank` values are not zero, which must be proved; the others
+    are exactly zero. A value that the precision cannot separate from zero has the lower end 0: take more bits.
     """
     import flint
 
-    count, zero = min(matrix.nrows(), matrix.ncols()), flint.arb(0)
-    found = peeled(matrix, min(rank, count), flint.arb(floor))
-    lows = sorted((each.low for each in found), reverse=True)[:rank]
-    highs = sorted((each.high for each in found), reverse=True)[:rank]
-    kept = [Interval(low, high) for low, high in zip(lows, highs, strict=True)]
-    return kept + [Interval(zero, zero)] * (count - len(kept))
+    zero = flint.arb(0)
+    found = peeled(matrix, min(rank, matrix.nrows(), matrix.ncols()), flint.arb(floor))
+    return [each if index < rank else Interval(zero, zero) for index, each in enumerate(found)]
 
 
 def peeled(matrix: Any, rank: int, floor: Any) -> list[Interval]:
-    """The intervals of one matrix, not sorted: its leading values, then those of the Schur complement."""
+    """The intervals of one matrix: its leading values, and those of the Schur complement, where Weyl is not enough."""
     import flint
 
     count, zero = min(matrix.nrows(), matrix.ncols()), flint.arb(0)
@@ -63,34 +60,69 @@ def peeled(matrix: Any, rank: int, floor: Any) -> list[Interval]:
     size = frobenius(held)
     if size + radius < floor or not radius < size * CUT:
         return [Interval(zero, (size + radius).upper())] * count
-    exponent = magnitude(held)
-    scale = flint.arb(2) ** exponent
-    left, values, right = singular_vectors(floats(held / scale))
+    scale = flint.arb(2) ** magnitude(held)
+    held, radius, floor = held / scale, (radius / scale).upper(), floor / scale
+    left, values, right = singular_vectors(floats(held))
     first, second = exact_matrix(left), exact_matrix(right)
     turned = first.transpose() * held * second
+    found = near_diagonal(turned)
     cut = leading(values, rank)
-    blocks = split(turned, cut)
-    head, spread = diagonal_and_rest(blocks[0][0])
-    least = (min(head, key=float) - spread).lower()
-    if not least > 0:
-        return [Interval(zero, (size + radius).upper())] * count
-    inner = [Interval(positive(value.lower() - spread), (value.upper() + spread).upper()) for value in head]
-    factor = flint.arb(1)
-    if cut < count:
-        try:
-            solved = blocks[0][0].solve(blocks[0][1])
-        except ZeroDivisionError:
-            return [Interval(zero, (size + radius).upper())] * count
-        inner += peeled(blocks[1][1] - blocks[1][0] * solved, rank - cut, floor)
-        factor = (1 + frobenius(solved)) * (1 + frobenius(blocks[1][0]) / least)
-    elif max(turned.nrows(), turned.ncols()) > cut:
-        rest = frobenius(blocks[0][1]) + frobenius(blocks[1][0])
-        inner = [Interval(positive(each.low - rest), (each.high + rest).upper()) for each in inner]
-    a, b = defect(first), defect(second)
-    grown, shrunk = factor / ((1 - a) * (1 - b)).sqrt(), 1 / (factor * ((1 + a) * (1 + b)).sqrt())
+    if cut < count and not found[cut].high < floor:
+        found = [sharper(*both) for both in zip(found, by_schur_complement(turned, cut, rank, floor), strict=True)]
+    with precision(64):
+        a, b = defect(first), defect(second)
+    grown, shrunk = 1 / ((1 - a) * (1 - b)).sqrt(), 1 / ((1 + a) * (1 + b)).sqrt()
     return [
-        Interval(positive((each.low * shrunk).lower() - radius), (each.high * grown + radius).upper()) for each in inner
+        Interval(positive((each.low * shrunk).lower() - radius) * scale, (each.high * grown + radius).upper() * scale)
+        for each in found
     ]
+
+
+def near_diagonal(matrix: Any) -> list[Interval]:
+    """The values of a matrix that is nearly diagonal: |b_ii| within the norm of everything else (Weyl)."""
+    diagonal, rest = diagonal_and_rest(matrix)
+    return in_order([within(value, rest) for value in diagonal])
+
+
+def by_schur_complement(matrix: Any, cut: int, rank: int, floor: Any) -> list[Interval]:
+    """The values of the leading block and of the Schur complement, within the factor that their coupling costs."""
+    import flint
+
+    (leader, above), (below, last) = split(matrix, cut)
+    head = near_diagonal(leader)
+    least = head[-1].low
+    try:
+        if not least > 0:
+            raise ZeroDivisionError
+        solved = leader.solve(above)
+    except ZeroDivisionError:
+        return [Interval(flint.arb(0), frobenius(matrix))] * min(matrix.nrows(), matrix.ncols())
+    tail = peeled(last - below * solved, rank - cut, floor)
+    factor = (1 + frobenius(solved)) * (1 + frobenius(below) / least)
+    return in_order([Interval((each.low / factor).lower(), (each.high * factor).upper()) for each in head + tail])
+
+
+def in_order(found: list[Interval]) -> list[Interval]:
+    """Intervals of the largest value, the second, …, from intervals of values in any order."""
+
+    def descending(a: Any, b: Any) -> int:
+        return -1 if a > b else int(a < b)
+
+    lows = sorted((each.low for each in found), key=cmp_to_key(descending))
+    highs = sorted((each.high for each in found), key=cmp_to_key(descending))
+    return [Interval(low, high) for low, high in zip(lows, highs, strict=True)]
+
+
+def sharper(first: Interval, second: Interval) -> Interval:
+    """The intersection of two intervals of one value."""
+    return Interval(
+        first.low if first.low > second.low else second.low, first.high if first.high < second.high else second.high
+    )
+
+
+def within(value: Any, spread: Any) -> Interval:
+    """The interval of a singular value that perturbation moves by at most `spread`."""
+    return Interval(positive(value.lower() - spread), (value.upper() + spread).upper())
 
 
 def leading(values: Float64, rank: int) -> int:
@@ -118,7 +150,7 @@ def diagonal_and_rest(matrix: Any) -> tuple[list[Any], Any]:
 
     rows = matrix.tolist()
     rest = sum((x * x for i, row in enumerate(rows) for j, x in enumerate(row) if i != j), flint.arb(0))
-    return [abs(row[i]) for i, row in enumerate(rows)], root(rest)
+    return [abs(row[i]) for i, row in enumerate(rows[: matrix.ncols()])], root(rest)
 
 
 def defect(matrix: Any) -> Any:
@@ -168,6 +200,39 @@ def magnitude(matrix: Any) -> int:
             mantissa, exponent = entry.man_exp()
             exponents.append(int(mantissa).bit_length() + int(exponent) - 1)
     return max(exponents)
+
+
+def inverse(matrix: Any, side: str) -> Any:
+    """The inverse in balls; by halves, without elimination, of a triangular matrix. None where precision is too low."""
+    try:
+        match side:
+            case "upper":
+                return triangle_inverse(matrix.transpose()).transpose()
+            case "lower" | "diagonal":
+                return triangle_inverse(matrix)
+        return matrix.inv()
+    except ZeroDivisionError:
+        return None
+
+
+def triangle_inverse(lower: Any) -> Any:
+    """[[L, 0], [M, N]]⁻¹ = [[L⁻¹, 0], [−N⁻¹ML⁻¹, N⁻¹]]."""
+    size = lower.nrows()
+    if size <= 16:
+        return lower.inv()
+    (first, _), (coupling, second) = split(lower, size // 2)
+    above, below = triangle_inverse(first), triangle_inverse(second)
+    return joined(above, -(below * coupling * above), below)
+
+
+def joined(first: Any, coupling: Any, second: Any) -> Any:
+    """[[first, 0], [coupling, second]]."""
+    import flint
+
+    size, zeros = first.nrows() + second.nrows(), [0] * second.nrows()
+    rows = [[*row, *zeros] for row in first.tolist()]
+    rows += [[*row, *last] for row, last in zip(coupling.tolist(), second.tolist(), strict=True)]
+    return flint.arb_mat(size, size, [entry for row in rows for entry in row])
 
 
 def floats(matrix: Any) -> Float64:

@@ -1,33 +1,61 @@
-"""What a measure may ask of one matrix: each need is computed at most once, and raised to a proof where that is asked."""
+"""What a measure may ask of one matrix: each need is computed at most once, and raised to a proof where asked."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rankscope.analyzer.determinant import LogDet, logdet
+from rankscope.analyzer.determinant import LogDet, combined, logdet
+from rankscope.analyzer.proof import (
+    FLOOR,
+    Ledger,
+    RankProof,
+    check_sum,
+    enclosed_product,
+    enclosed_smallest,
+    enclosed_spectrum,
+    precision_for,
+    proved_logdet,
+    proved_rank,
+)
 from rankscope.analyzer.smallest import Smallest, smallest
 from rankscope.analyzer.spectrum import Spectrum, factor_spectrum, spectrum
 from rankscope.arrays import FLOAT64, Array, Float64, Storage
 from rankscope.attention.diagonal import diagonal
-from rankscope.attention.operators import Dense, Operator
+from rankscope.attention.operators import Dense, Operator, Product
 from rankscope.attention.structure import Structure
 from rankscope.errors import error
+from rankscope.records import Guarantee
 
 
 @dataclass(frozen=True)
 class Numerics:
     """How ranks are counted: a rule by name or a relative tolerance `rtol` (times σ₁); by default the rule follows
     the storage: numpy's for float64, the storage error for anything stored in fewer bits.
+
+    With `prove` every rank and determinant is raised to the strongest guarantee that `budget` seconds for each matrix
+    allow; `spectrum` "exact" asks for every non-zero singular value, however small, and is a proof too.
     """
 
     rule: str | None = None
     rtol: float | None = None
+    prove: bool = False
+    budget: float = 60.0
+    spectrum: Literal["lapack", "exact"] = "lapack"
+
+    @property
+    def proves(self) -> bool:
+        """Whether anything is to be proved."""
+        return self.prove or self.spectrum == "exact"
 
     def __post_init__(self) -> None:
+        if not self.budget >= 0:
+            raise error("RS002", f"budget = {self.budget}", "give a number of seconds that is not negative")
+        if self.spectrum not in ("lapack", "exact"):
+            raise error("RS001", f"spectrum = {self.spectrum!r}", "give 'lapack' or 'exact'")
         if self.rtol is not None and not 0 <= self.rtol < 1:
             raise error("RS002", f"rtol = {self.rtol}", "give a relative tolerance of at least 0 and below 1")
         if self.rule is not None and self.rtol is not None:
@@ -89,34 +117,87 @@ class Scores:
     d: int
     largest: float | None
     because: str = ""
+    guarantee: Guarantee = "estimated"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Bounds:
-    """What structure alone says of a matrix: itself, and a lower bound of the exact rank."""
+    """What is proved of the exact rank: at_least ≤ rank ≤ at_most, why, and what else was tried."""
 
     structure: Structure
     at_least: int
+    at_most: int
+    because: str
+    method: str = "structure"
+    tried: tuple[str, ...] = ()
+    minor: tuple[list[int], list[int]] | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Needs:
-    """Everything a measure may ask of one matrix, each computed at most once."""
+    """Everything a measure may ask of one matrix, each computed at most once, and proved where that is asked."""
 
     operator: Operator
     numerics: Numerics = field(default_factory=Numerics)
+    ledger: Ledger | None = None
 
     @cached_property
-    def spectrum(self) -> Spectrum:
+    def proving(self) -> Ledger | None:
+        """The ledger of proofs, if any are to be made: of complex numbers none are."""
+        if not self.numerics.proves or not np.isrealobj(self.operator.matrix):
+            return None
+        return self.ledger or Ledger(self.numerics.budget)
+
+    def tried(self, topic: str) -> tuple[str, ...]:
+        """What was tried to prove one thing, and why it stopped."""
+        return () if self.proving is None else tuple(self.proving.tried.get(topic, ()))
+
+    @cached_property
+    def lapack(self) -> Spectrum:
+        """The singular values as LAPACK gives them, with their error bounds."""
         return spectrum(self.operator)
 
     @cached_property
+    def spectrum(self) -> Spectrum:
+        if self.proving is None:
+            return self.lapack
+        exact, floor = self.numerics.spectrum == "exact", FLOOR
+        if exact:
+            floor = 0.0
+        elif self.numerics.rtol:
+            floor = min(floor, self.numerics.rtol / 16)
+        proof = self.rank_proof
+        found = enclosed_spectrum(
+            self.operator, self.lapack, proof.high, floor, self.proving, self.first_bits if exact else 0
+        )
+        if exact:
+            check_sum(found, self.logdet)
+        return found
+
+    @property
+    def first_bits(self) -> int:
+        """The precision that the smallest singular value needs, as far as it is known."""
+        depth = smallest(self.operator, self.lapack, self.structural_logdet).log10
+        return 0 if depth is None else precision_for(depth, self.lapack.frobenius)
+
+    @cached_property
+    def structural_logdet(self) -> LogDet:
+        """The determinant as structure and factorisation give it, in double precision."""
+        return logdet(self.operator, lambda: self.lapack)
+
+    @cached_property
     def logdet(self) -> LogDet:
-        return logdet(self.operator, lambda: self.spectrum)
+        plain, ledger = self.structural_logdet, self.proving
+        if ledger is None or plain.sign == 0:
+            return plain
+        if isinstance(self.operator, Product):
+            return combined([Needs(part, self.numerics, ledger).logdet for part in self.operator.parts], "the factors")
+        return proved_logdet(self.operator, plain, lambda: self.rank_proof, ledger)
 
     @cached_property
     def smallest(self) -> Smallest:
-        return smallest(self.operator, self.spectrum, self.logdet)
+        plain = smallest(self.operator, self.spectrum, self.logdet)
+        return plain if self.proving is None else enclosed_smallest(self.operator, plain, self.spectrum, self.proving)
 
     @cached_property
     def rows(self) -> Rows:
@@ -131,10 +212,13 @@ class Needs:
             return Scores(None, np.zeros(0), operator.shape, 0, None, because)
         pair = operator.scores
         values, error = factor_spectrum(pair.left, pair.right)
-        return Scores(values, error, operator.shape, pair.left.shape[1], operator.max_logit)
+        found = Scores(values, error, operator.shape, pair.left.shape[1], operator.max_logit)
+        proved = None if self.proving is None else enclosed_product(pair, self.proving)
+        return found if proved is None else replace(found, values=proved[0], error=proved[1], guarantee="enclosed")
 
     @cached_property
-    def bounds(self) -> Bounds:
+    def structural_bounds(self) -> tuple[int, int]:
+        """What structure alone proves of the rank."""
         structure = self.operator.structure
         own = diagonal(self.operator)
         if structure.det_sign.value:
@@ -143,7 +227,34 @@ class Needs:
             at_least = int(np.count_nonzero((own.sign != 0) & np.isfinite(own.error)))
         else:
             at_least = int(min(structure.shape) > 0 and self.operator.matrix.any())
-        return Bounds(structure, at_least)
+        return at_least, structure.rank_bound.value
+
+    @cached_property
+    def rank_proof(self) -> RankProof:
+        """The exact rank as far as exact arithmetic or a determinant shows it."""
+        low, high = self.structural_bounds
+        if low == high or self.proving is None:
+            return RankProof(low, high, "")
+        return proved_rank(self.operator, low, high, lambda: self.logdet, self.proving)
+
+    @cached_property
+    def bounds(self) -> Bounds:
+        structure = self.operator.structure
+        low, high = self.structural_bounds
+        sign, bound = structure.det_sign, structure.rank_bound
+        if low == high:
+            return Bounds(structure, low, high, sign.because if sign.value else bound.because)
+        if self.proving is None:
+            return Bounds(structure, low, high, f"{bound.because}; the structure alone does not say more")
+        proof = self.rank_proof
+        low, high, because = max(low, proof.low), proof.high, proof.because
+        if low < high:
+            shown = int(np.count_nonzero(self.spectrum.values > self.spectrum.error))
+            if self.spectrum.guarantee == "enclosed" and shown > low:
+                low, because = shown, f"{shown} singular values are certainly not zero; {because}"
+        if high == bound.value < min(structure.shape):
+            because = f"{because}; {bound.because}"
+        return Bounds(structure, low, high, because, "exact arithmetic", self.tried("rank_exact"), proof.minor)
 
     def of(self, kind: type) -> Any:
         """The need of type `kind`."""

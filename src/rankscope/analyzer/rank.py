@@ -7,10 +7,12 @@ stable ≤ nuclear ≤ participation ratio ≤ effective rank ≤ exact rank hol
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 
+from rankscope.analyzer.extremes import entropic, of_entropy, of_participation, of_sum
 from rankscope.analyzer.measure import measure, unknown
 from rankscope.analyzer.needs import Bounds, Numerics, Scores
 from rankscope.analyzer.spectrum import Spectrum
@@ -57,8 +59,12 @@ def numerical_recipes(spectrum: Spectrum, storage: Storage) -> float:
 @RULES(name="storage")
 def storage_rule(spectrum: Spectrum, storage: Storage) -> float:
     """u·‖A‖_F + n·η + the error of the values: what rounding to the storage type can have made of zero."""
-    tiny = math.ldexp(max(spectrum.shape) * storage.smallest, -spectrum.exponent)
-    return storage.unit * spectrum.frobenius + tiny + float(spectrum.error.max(initial=0.0))
+    return storage_error(spectrum, storage) + float(spectrum.error.max(initial=0.0))
+
+
+def storage_error(spectrum: Spectrum, storage: Storage) -> float:
+    """A bound on the norm of what rounding to the storage type changed: u·‖A‖_F + n·η."""
+    return storage.unit * spectrum.frobenius + math.ldexp(max(spectrum.shape) * storage.smallest, -spectrum.exponent)
 
 
 @measure(group="rank")
@@ -66,16 +72,13 @@ def rank_exact(bounds: Bounds) -> Reading:
     """The rank in exact arithmetic: the number of linearly independent rows.
 
     Given where a theorem about the structure decides it: a triangular matrix without a zero on its diagonal has full
-    rank. Otherwise the value is null and `low` and `high` hold what the structure proves.
+    rank; or, when a proof is asked for, where elimination modulo primes or a determinant in ball arithmetic does.
+    Otherwise the value is null and `low` and `high` hold what is proved.
     """
-    structure, low = bounds.structure, bounds.at_least
-    high = structure.rank_bound.value
-    if low == high:
-        sign = structure.det_sign
-        because = sign.because if sign.value else structure.rank_bound.because
-        return Reading(high, "proved", "structure", because, high, high)
-    because = f"{structure.rank_bound.because}; the structure alone does not say more"
-    return Reading(None, "proved", "structure", because, low, high)
+    low, high = bounds.at_least, bounds.at_most
+    details = {"tried": list(bounds.tried)} if bounds.tried else {}
+    value = high if low == high else None
+    return Reading(value, "proved", bounds.method, bounds.because, low, high, details=details)
 
 
 @measure(group="rank")
@@ -120,17 +123,25 @@ def count_above(values: Float64, errors: Float64, tolerance: float) -> Reading:
 
 
 def around(spectrum: Spectrum, tolerance: float) -> dict[str, Any]:
-    """The tolerance, the singular values just above and just below it, and their ratio."""
-    above = spectrum.values[spectrum.values > tolerance]
-    below = spectrum.values[spectrum.values <= tolerance]
-    last = float(above[-1]) if len(above) else None
-    first = float(below[0]) if len(below) else None
-    return {
+    """The tolerance, the singular values just above and just below it, and their ratio.
+
+    A value below it that its own error hides is null, with `sigma_below_high` above it; the gap is then a lower bound.
+    """
+    above = int(np.count_nonzero(spectrum.values > tolerance))
+    last = float(spectrum.values[above - 1]) if above else None
+    known = {
         "tolerance": spectrum.absolute(tolerance),
         "sigma_above": None if last is None else spectrum.absolute(last),
-        "sigma_below": None if first is None else spectrum.absolute(first),
-        "gap": last / first if last is not None and first and last < first * 1e300 else None,
     }
+    if above == len(spectrum.values):
+        return {**known, "sigma_below": None, "gap": None}
+    first, error = float(spectrum.values[above]), float(spectrum.error[above])
+    hidden = 0 < first <= error
+    bound = first + error if hidden else first
+    gap = last / bound if last is not None and bound and last < bound * 1e300 else None
+    if not hidden:
+        return {**known, "sigma_below": spectrum.absolute(first), "gap": gap}
+    return {**known, "sigma_below": None, "sigma_below_high": spectrum.absolute(bound), "gap_low": gap, "gap": None}
 
 
 def ladder(spectrum: Spectrum) -> dict[str, int]:
@@ -145,49 +156,61 @@ def ladder(spectrum: Spectrum) -> dict[str, int]:
 
 
 @measure(group="rank")
-def effective_rank(spectrum: Spectrum) -> Reading:
+def effective_rank(spectrum: Spectrum, storage: Storage) -> Reading:
     """exp(−Σ p_i ln p_i) with p_i = σ_i / Σσ (Roy and Vetterli 2007): between 1 and the rank."""
-    return spectral(spectrum, "exp of the entropy of σ/Σσ", lambda s: entropic(s))
+    return spectral(spectrum, storage, "exp of the entropy of σ/Σσ", entropic, partial(of_entropy, power=1))
 
 
 @measure(group="rank")
-def effective_rank_energy(spectrum: Spectrum) -> Reading:
+def effective_rank_energy(spectrum: Spectrum, storage: Storage) -> Reading:
     """exp(−Σ p_i ln p_i) with p_i = σ_i² / Σσ²: the effective rank of the energy."""
-    return spectral(spectrum, "exp of the entropy of σ²/Σσ²", lambda s: entropic(s * s))
+    method = "exp of the entropy of σ²/Σσ²"
+    return spectral(spectrum, storage, method, lambda s: entropic(s * s), partial(of_entropy, power=2))
 
 
 @measure(group="rank")
-def stable_rank(spectrum: Spectrum) -> Reading:
+def stable_rank(spectrum: Spectrum, storage: Storage) -> Reading:
     """‖A‖_F² / ‖A‖₂² = Σσ² / σ₁² (Rudelson and Vershynin 2007)."""
-    return spectral(spectrum, "‖A‖_F² / σ₁²", lambda s: float((s * s).sum()))
+    method = "‖A‖_F² / σ₁²"
+    return spectral(spectrum, storage, method, lambda s: float((s * s).sum()), partial(of_sum, power=2))
 
 
 @measure(group="rank")
-def nuclear_rank(spectrum: Spectrum) -> Reading:
+def nuclear_rank(spectrum: Spectrum, storage: Storage) -> Reading:
     """‖A‖_* / ‖A‖₂ = Σσ / σ₁, also called the intrinsic rank."""
-    return spectral(spectrum, "Σσ / σ₁", lambda s: float(s.sum()))
+    return spectral(spectrum, storage, "Σσ / σ₁", lambda s: float(s.sum()), partial(of_sum, power=1))
 
 
 @measure(group="rank")
-def participation_ratio(spectrum: Spectrum) -> Reading:
+def participation_ratio(spectrum: Spectrum, storage: Storage) -> Reading:
     """(Σσ)² / Σσ², of the singular values themselves (not of their squares)."""
-    return spectral(spectrum, "(Σσ)² / Σσ²", lambda s: float(s.sum() ** 2 / (s * s).sum()))
+
+    def ratio(values: Float64) -> float:
+        return float(values.sum() ** 2 / (values * values).sum())
+
+    return spectral(spectrum, storage, "(Σσ)² / Σσ²", ratio, of_participation)
 
 
 @measure(group="rank")
-def energy_rank_90(spectrum: Spectrum) -> Reading:
+def energy_rank_90(spectrum: Spectrum, storage: Storage) -> Reading:
     """The least r with Σ_{i≤r} σ_i² ≥ 0.9·Σσ²; null with bounds where the errors of the values leave two answers."""
     if spectrum.largest == 0.0:
         return unknown("empty" if not len(spectrum.values) else "the matrix is zero")
-    values, errors = spectrum.values / spectrum.largest, spectrum.error / spectrum.largest
+    low, high = energy_ranks(spectrum, 0.0)
+    if low < high:
+        return unknown("the sum reaches 90 % within the error of the values", low=low, high=high)
+    away = storage_error(spectrum, storage) if storage is not FLOAT64 else 0.0
+    return Reading(low, spectrum.guarantee, "least r with 90 % of Σσ²", "", *energy_ranks(spectrum, away))
+
+
+def energy_ranks(spectrum: Spectrum, away: float) -> tuple[int, int]:
+    """The least and the greatest energy rank of values within their errors, and within `away` of those."""
+    values, errors = spectrum.values / spectrum.largest, (spectrum.error + away) / spectrum.largest
     most, least = np.cumsum((values + errors) ** 2), np.cumsum(np.maximum(values - errors, 0.0) ** 2)
     size = len(values)
     rounding = 2 * size * EPS if errors.any() else 0.0
     low = int(np.searchsorted(most, 0.9 * least[-1] * (1 - rounding))) + 1
-    high = min(int(np.searchsorted(least, 0.9 * most[-1] * (1 + rounding))) + 1, size)
-    if low < high:
-        return unknown("the sum reaches 90 % within the error of the values", low=low, high=high)
-    return Reading(low, "estimated", "least r with 90 % of Σσ²", low=low, high=high)
+    return low, min(int(np.searchsorted(least, 0.9 * most[-1] * (1 + rounding))) + 1, size)
 
 
 @measure(group="scores")
@@ -198,18 +221,26 @@ def rank_scores(scores: Scores) -> Reading:
     high = min(*scores.shape, scores.d)
     tolerance = max(scores.shape) * EPS * float(scores.values.max(initial=0.0))
     found = count_above(scores.values, scores.error, tolerance)
-    method = f"of q kᵀ, by QR of both; at most {high}"
-    return replace(found, guarantee="estimated", method=method, subject="factors")
+    method = f"of q kᵀ; at most {high}"
+    return replace(found, guarantee=scores.guarantee, method=method, subject="factors")
 
 
-def spectral(spectrum: Spectrum, method: str, formula: Callable[[Float64], float]) -> Reading:
-    """A measure that depends on σ/σ₁ alone; null for a matrix without a non-zero singular value."""
+def spectral(
+    spectrum: Spectrum,
+    storage: Storage,
+    method: str,
+    formula: Callable[[Float64], float],
+    extremes: Callable[[Float64, Float64], tuple[float, float]],
+) -> Reading:
+    """A measure that depends on σ/σ₁ alone; null for a matrix without a non-zero singular value.
+
+    Its bounds follow from the errors of the values and, for anything stored in fewer bits than float64, from what
+    rounding to the storage type can have changed: they hold the measure of the matrix before it was rounded, too.
+    """
     if spectrum.largest == 0.0:
         return unknown("empty" if not len(spectrum.values) else "the matrix is zero")
-    return Reading(formula(spectrum.values / spectrum.largest), "estimated", method)
-
-
-def entropic(weights: Float64) -> float:
-    """exp of the Shannon entropy of weights, normalised to sum to one."""
-    shares = weights[weights > 0] / weights.sum()
-    return math.exp(-float((shares * np.log(shares)).sum()))
+    values, errors = spectrum.values / spectrum.largest, spectrum.error / spectrum.largest
+    away = storage_error(spectrum, storage) / spectrum.largest if storage is not FLOAT64 else 0.0
+    errors = errors * (1 + 4 * EPS) + away + 2 * EPS * values
+    low, high = extremes(values - errors, values + errors)
+    return Reading(formula(values), spectrum.guarantee, method, low=low, high=high)

@@ -33,6 +33,7 @@ class Spectrum:
 
     `error` bounds the error of each value; `complete` says that all min(m, n) are here, and otherwise `tail` bounds
     the rest. `frobenius` is ‖A‖_F on the same scale. The exponent is 0 unless float64 could not hold the values.
+    `logs` bounds log₁₀ of each value where all were asked for, and is None for those that are zero or not resolved.
     """
 
     values: Float64
@@ -44,6 +45,7 @@ class Spectrum:
     complete: bool = True
     tail: float = 0.0
     exponent: int = 0
+    logs: list[tuple[float, float] | None] | None = None
 
     @property
     def largest(self) -> float:

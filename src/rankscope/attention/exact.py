@@ -9,6 +9,7 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any, Final
 
@@ -123,12 +124,26 @@ def exact_matrix(array: Array) -> Any:
     return flint.arb_mat(len(array), array.shape[1], array.ravel().tolist())
 
 
-def log_diagonal(operator: Operator) -> list[Any] | None:
-    """Balls around log|a_ii|, without underflow; None where an entry is zero or not separated from it."""
+@dataclass(frozen=True)
+class Logarithm:
+    """A number that is not zero, as its sign and a ball around the logarithm of its magnitude."""
+
+    sign: int
+    log: Any
+
+
+def log_diagonal(operator: Operator) -> list[Logarithm] | None:
+    """The diagonal in logarithms, without underflow; None where an entry is zero or not separated from it."""
     if isinstance(operator, Dense) and isinstance(operator.definition, Weights):
-        return [softmax_log(row, row[index]) for index, row in enumerate(operator.definition.logs.tolist())]
-    entries = entries_of_diagonal(operator)
-    return None if any(entry.contains(0) for entry in entries) else [abs(entry).log() for entry in entries]
+        rows = operator.definition.logs.tolist()[: min(operator.shape)]
+        if any(row[index] == -math.inf for index, row in enumerate(rows)):
+            return None
+        return [Logarithm(1, softmax_log(row, row[index])) for index, row in enumerate(rows)]
+    matrix = balls(operator)
+    entries = [matrix[index, index] for index in range(min(operator.shape))]
+    if any(entry.contains(0) for entry in entries):
+        return None
+    return [Logarithm(1 if entry > 0 else -1, abs(entry).log()) for entry in entries]
 
 
 def softmax_log(logs: Sequence[float], own: float) -> Any:
@@ -140,28 +155,33 @@ def softmax_log(logs: Sequence[float], own: float) -> Any:
     return flint.arb(own) - top - total.log()
 
 
-def entries_of_diagonal(operator: Operator) -> list[Any]:
-    """The diagonal as balls."""
-    found = balls(operator)
-    return [found[index, index] for index in range(min(operator.shape))]
-
-
 # ------------------------------------------------------------------------------------------------------------ integers
 
 
-def integers(operator: Operator) -> Any:
-    """The exact matrix, each row times a positive or negative number of its own, as a `flint.fmpz_mat`.
-
-    Rank is unchanged by that. None where the exact matrix is not rational, or not one of floats and their products.
-    """
-    if not isinstance(operator, Dense | Factored):
-        return None
+def rational(operator: Operator) -> bool:
+    """Whether `integers` can say what the exact matrix is: of stored numbers, and of products of given features."""
+    if not isinstance(operator, Dense | Factored) or not np.isrealobj(operator.matrix):
+        return False
     match operator.definition:
-        case None:
-            return of_floats(operator.matrix)
+        case Products():
+            return not operator.definition.uniform.any()
+        case definition:
+            return definition is None
+
+
+def integers(operator: Operator) -> Any:
+    """The exact matrix as a `flint.fmpz_mat`, its rows and columns times numbers that are not zero: of the same rank.
+
+    None where the matrix is not `rational`.
+    """
+    if not rational(operator):
+        return None
+    assert isinstance(operator, Dense | Factored)
+    match operator.definition:
         case Products():
             return of_products(operator.definition)
-    return None
+        case _:
+            return of_floats(operator.matrix)
 
 
 def of_floats(array: Array) -> Any:
@@ -184,10 +204,8 @@ def of_products(definition: Products) -> Any:
     import flint
 
     product = of_floats(definition.factors.left) * of_floats(definition.factors.right).transpose()
-    if definition.seen.all() and not definition.uniform.any():
+    if definition.seen.all():
         return product
-    if definition.uniform.any():
-        return None
     kept = [
         entry if seen else 0 for entry, seen in zip(product.entries(), definition.seen.ravel().tolist(), strict=True)
     ]

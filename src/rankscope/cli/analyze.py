@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from rankscope.cli import options as o
-from rankscope.cli.output import run_and_show
+from rankscope.cli.output import Showing, run_and_show
 from rankscope.errors import error
 
 FilePath = Annotated[
@@ -46,6 +46,11 @@ def analyze(
     measure: o.Measures = None,
     rule: o.Rule = None,
     rtol: o.Rtol = None,
+    prove: o.Prove = False,
+    budget: o.Budget = None,
+    spectrum: o.Spectrum = "lapack",
+    require: o.Require = None,
+    certificate: o.Certificate = None,
     format: o.Format = "table",
     output: o.Output = None,
     figure: o.Figure = None,
@@ -61,10 +66,11 @@ def analyze(
 
     rankscope analyze --mask causal --n 512 --d 64
 
+    rankscope analyze --n 256 --prove --certificate proof.json
+
     rankscope analyze weights.safetensors --key '*.attention' -o table.csv
     """
     o.set_threads(blas_threads)
-    from rankscope.analyzer.needs import Numerics
     from rankscope.study import Source, Study
 
     o.run_plugins(plugin)
@@ -80,8 +86,21 @@ def analyze(
         sources = tuple(o.synthetic_of(made, each) for each in o.seeds_of(seed, seeds))
     else:
         sources = (file_source(file, {**made, "seed": seed, "seeds": seeds}, origin, key),)
-    study = Study(sources, tuple(o.split("--measure", measure)), Numerics(rule, rtol), blas_threads)
-    run_and_show(study, format, output, figure, quiet=quiet, verbose=verbose, timing=timing, workers=workers)
+    numerics = o.numerics_of(rule, rtol, prove or certificate is not None, budget, spectrum)
+    study = Study(
+        sources, tuple(o.split("--measure", measure)), numerics, blas_threads, certify=certificate is not None
+    )
+    showing = Showing(
+        format=format,
+        outputs=output,
+        figure=figure,
+        require=require,
+        certificate=certificate,
+        quiet=quiet,
+        verbose=verbose,
+        timing=timing,
+    )
+    run_and_show(study, showing, workers)
 
 
 def file_source(path: Path, made: dict[str, Any], origin: Literal["stored", "scores"] | None, key: str | None) -> Any:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from rankscope.cli import options as o
-from rankscope.cli.output import run_and_show
+from rankscope.cli.output import Showing, run_and_show
 
 Masks = Annotated[
     list[str] | None,
@@ -32,6 +32,10 @@ def compare(
     measure: o.Measures = None,
     rule: o.Rule = None,
     rtol: o.Rtol = None,
+    prove: o.Prove = False,
+    budget: o.Budget = None,
+    spectrum: o.Spectrum = "lapack",
+    require: o.Require = None,
     format: o.Format = "table",
     output: o.Output = None,
     figure: o.Figure = None,
@@ -48,7 +52,6 @@ def compare(
     rankscope compare --mask bidirectional,causal,prefix:128
     """
     o.set_threads(blas_threads)
-    from rankscope.analyzer.needs import Numerics
     from rankscope.study import Study
 
     o.run_plugins(plugin)
@@ -59,5 +62,9 @@ def compare(
         for each_mask in o.split("--mask", mask) or ["bidirectional", "causal"]
         for each_seed in o.seeds_of(seed, seeds)
     )
-    study = Study(sources, tuple(o.split("--measure", measure)), Numerics(rule, rtol), blas_threads)
-    run_and_show(study, format, output, figure, quiet=quiet, verbose=verbose, timing=timing, workers=workers)
+    numerics = o.numerics_of(rule, rtol, prove, budget, spectrum)
+    study = Study(sources, tuple(o.split("--measure", measure)), numerics, blas_threads)
+    showing = Showing(
+        format=format, outputs=output, figure=figure, require=require, quiet=quiet, verbose=verbose, timing=timing
+    )
+    run_and_show(study, showing, workers)

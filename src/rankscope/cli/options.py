@@ -10,6 +10,7 @@ import typer
 from rankscope.errors import RankscopeError, error
 
 if TYPE_CHECKING:
+    from rankscope.analyzer.needs import Numerics
     from rankscope.generators.stack import Synthetic
 
 MATRIX, NUMERICS, OUTPUT, EXECUTION = "Matrix", "Numerics", "Output", "Execution"
@@ -60,6 +61,35 @@ Rule = Annotated[
 ]
 Rtol = Annotated[
     float | None, typer.Option(help="Tolerance of the numerical rank, times σ₁.", rich_help_panel=NUMERICS)
+]
+Prove = Annotated[
+    bool,
+    typer.Option(
+        "--prove", help="Raise every rank and determinant to the strongest guarantee.", rich_help_panel=NUMERICS
+    ),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds for the proofs of one matrix, counted and not clocked. (default: 60)", rich_help_panel=NUMERICS
+    ),
+]
+Spectrum = Annotated[
+    Literal["lapack", "exact"],
+    typer.Option(help="exact: enclose every non-zero singular value, however small.", rich_help_panel=NUMERICS),
+]
+Require = Annotated[
+    Literal["proved", "enclosed"] | None,
+    typer.Option(
+        help="End with status 5 if a rank, a determinant or a named measure lacks this guarantee.",
+        rich_help_panel=NUMERICS,
+    ),
+]
+Certificate = Annotated[
+    Path | None,
+    typer.Option(
+        help="Prove, and write what is proved to a JSON file that 'rankscope verify' checks.", rich_help_panel=OUTPUT
+    ),
 ]
 Format = Annotated[
     Literal["table", "json", "csv", "markdown", "latex"],
@@ -155,6 +185,17 @@ def seeds_of(seed: int | None, seeds: str | None) -> list[int]:
         f"--seeds {seeds}",
         f"write a half-open range such as 0:20 of at most {MOST_SEEDS} seeds, or a list such as 1,2,5",
     )
+
+
+def numerics_of(
+    rule: str | None, rtol: float | None, prove: bool, budget: float | None, spectrum: Literal["lapack", "exact"]
+) -> "Numerics":
+    """How ranks are counted and what is to be proved."""
+    from rankscope.analyzer.needs import Numerics
+
+    if budget is not None and not (prove or spectrum == "exact"):
+        raise error("RS003", f"--budget {budget:g} where nothing is to be proved", "add --prove")
+    return Numerics(rule, rtol, prove, 60.0 if budget is None else budget, spectrum)
 
 
 def synthetic_of(given: dict[str, Any], seed: int) -> "Synthetic":

@@ -4,8 +4,9 @@ import gc
 import os
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rankscope.errors import InputError, error
 
@@ -27,31 +28,52 @@ def check_outputs(outputs: list[Path] | None, figure: str | None) -> list[Path]:
     return outputs or []
 
 
-def run_and_show(
-    study: "Study",
-    format: str,
-    outputs: list[Path] | None,
-    figure: str | None,
-    *,
-    quiet: bool,
-    verbose: bool,
-    timing: bool,
-    workers: int | None,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Showing:
+    """What becomes of a result: where it is printed and written, and which guarantee it must have."""
+
+    format: str
+    outputs: list[Path] | None = None
+    figure: str | None = None
+    require: Literal["proved", "enclosed"] | None = None
+    certificate: Path | None = None
+    quiet: bool = False
+    verbose: bool = False
+    timing: bool = False
+
+
+def run_and_show(study: "Study", showing: Showing, workers: int | None) -> None:
     """Run a study, write its files, print its table; exit status 3 when a matrix had to be left out."""
     from rankscope.study import run
 
-    paths = check_outputs(outputs, figure)
+    paths = check_outputs(showing.outputs, showing.figure)
+    if showing.certificate is not None:
+        check_certificate(showing.certificate)
     gc.enable()
-    result = run(study, workers=workers, timing=timing)
-    if not quiet:
-        show(result, format)
+    result = run(study, workers=workers, timing=showing.timing)
+    if not showing.quiet:
+        show(result, showing.format)
     for path in paths:
-        result.save(path, figure=figure)
-    tell(result, format, paths, verbose)
+        result.save(path, figure=showing.figure)
+    if showing.certificate is not None:
+        for written in result.certify(showing.certificate):
+            print(f"rankscope: wrote {written.name}", file=sys.stderr)
+    tell(result, showing.format, paths, showing.verbose)
     if result.refused:
         sys.stdout.flush()
         sys.exit(InputError.exit_status)
+    if showing.require is not None:
+        sys.stdout.flush()
+        result.require(showing.require)
+
+
+def check_certificate(path: Path) -> None:
+    """Refuse a certificate that cannot be written, before anything is computed."""
+    from rankscope.writing import check_folder
+
+    if path.suffix != ".json":
+        raise error("RS002", f"--certificate {path.name}", "give a name that ends in .json")
+    check_folder(path)
 
 
 def show(result: "Result", format: str) -> None:

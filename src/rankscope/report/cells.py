@@ -80,10 +80,16 @@ def sign_text(record: Record) -> str:
     return "unknown" if record.sign is None else f"{record.sign:+d}".replace("-", "−").replace("+0", "0")
 
 
+WIDE: Final = 1e-2
+"""The relative width from which an interval is shown by its ends: they can lie at unequal distances."""
+
+
 def error_text(record: Record) -> str:
-    """How far the value can be from the truth, where bounds say so."""
+    """How far the value can be from the truth, where bounds say so; the bounds themselves where they are wide."""
     if record.value is None or record.low is None or record.high is None or not record.low < record.high:
         return ""
+    if record.high - record.low > WIDE * abs(record.value):
+        return f"between {number(record.low)} and {number(record.high)}"
     return f"± {number(max(record.high - record.value, record.value - record.low), 2)}"
 
 
@@ -93,9 +99,15 @@ def reason(record: Record, table: Table) -> str:
     if record.status != "ok":
         return f"{record.code}: {record.because}"
     if record.measure == "rank_numerical" and details.get("tolerance") is not None:
-        gap = f"; gap {number(details['gap'], 3)}" if details.get("gap") else ""
-        below = f" ({short(details['sigma_above'])} | {short(details['sigma_below'])})" if gap else ""
-        text = f"σ > {short(details['tolerance'])} ({details['rule']}){gap}{below}"
+        gap = ""
+        if details.get("gap"):
+            gap = (
+                f"; gap {number(details['gap'], 3)} ({short(details['sigma_above'])} | {short(details['sigma_below'])})"
+            )
+        elif details.get("gap_low"):
+            values = f"({short(details['sigma_above'])} | < {short(details['sigma_below_high'])})"
+            gap = f"; gap > {number(details['gap_low'], 3)} {values}"
+        text = f"σ > {short(details['tolerance'])} ({details['rule']}){gap}"
         return f"{record.because}; {text}" if record.because else text
     if record.measure == "log10_sigma_min" and record.value is not None:
         last = next(

@@ -5,7 +5,7 @@ from typing import Final
 
 from rankscope.errors import error
 from rankscope.records import Table
-from rankscope.writing import atomic_write
+from rankscope.writing import atomic_write, check_folder
 
 SUFFIXES: Final = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
 FIGURES: Final = (".png", ".svg")
@@ -23,8 +23,7 @@ def check_target(path: Path, figure: str | None) -> None:
     if suffix not in (*SUFFIXES, *FIGURES, *DOCUMENTS, ".parquet"):
         known = " ".join((*SUFFIXES, ".parquet", *FIGURES, *DOCUMENTS))
         raise error("RS002", f"the output file {path.name!r}", f"end its name with one of {known}")
-    if not path.parent.is_dir():
-        raise error("RS502", f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}", "make it first")
+    check_folder(path)
     if suffix == ".parquet":
         import importlib.util
 

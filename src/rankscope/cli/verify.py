@@ -1,0 +1,150 @@
+"""`rankscope verify`: every claim of a certificate proved anew, or not."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from rankscope.cli import options as o
+
+if TYPE_CHECKING:
+    from rankscope.certificates import Certificate, Numbers
+    from rankscope.verify import Verdict
+
+CertificatePath = Annotated[Path, typer.Argument(metavar="CERTIFICATE", help="A certificate (.json).")]
+Input = Annotated[
+    Path | None,
+    typer.Option(
+        "--input",
+        metavar="FILE",
+        help="The numbers, where the certificate holds only their digest: the .npz file that was written beside it, "
+        "or for a stored matrix any .npy, .npz or .safetensors file that holds it.",
+    ),
+]
+Format = Annotated[Literal["table", "json"], typer.Option("--format", "-f", help="What is printed.")]
+
+
+def verify(certificate: CertificatePath, input: Input = None, format: Format = "table", debug: o.Debug = False) -> None:
+    """Prove every claim of a certificate anew, from its numbers alone: nothing that it says is believed.
+
+    rankscope verify certificate.json
+
+    Ends with 0 if every claim is verified, with 1 if one is refuted or undecided, with 3 if the file is no certificate.
+    """
+    o.set_threads(1)
+    from rankscope.certificates import read
+    from rankscope.verify import verify as proved
+
+    given = read(certificate)
+    verdicts = proved(given, None if input is None else arrays_of(input, given.matrix))
+    text = in_json(given, verdicts) if format == "json" else in_words(given, verdicts)
+    typer.echo(text)
+    if any(each.verdict != "verified" for each in verdicts):
+        sys.stdout.flush()
+        sys.exit(1)
+
+
+def arrays_of(path: Path, matrix: "Numbers") -> dict[str, Any]:
+    """The arrays that a file has for a matrix: by their names, or for a stored matrix the one with its digest."""
+    from rankscope.certificates import TYPES
+    from rankscope.generators.files import open_archive
+
+    arrays = open_archive(path).arrays
+    named = {each.name: each for each in arrays}
+    if matrix.kind != "stored":
+        return {name: each.read().values for name, each in named.items()}
+    for each in arrays:
+        if each.shape[-2:] == (matrix.rows, matrix.columns):
+            found = stored(each.read().values, matrix)
+            if found is not None:
+                return dict.fromkeys(TYPES["stored"], found)
+    return {}
+
+
+def stored(values: Any, matrix: "Numbers") -> Any:
+    """The matrix of an array of matrices that has the digest of a stored one, if any has."""
+    import numpy as np
+
+    from rankscope.certificates import numbers
+
+    for index in np.ndindex(values.shape[:-2]):
+        real = np.isrealobj(values) and bool(np.isfinite(values[index]).all())
+        if real and numbers("stored", {"matrix": values[index]}).sha256 == matrix.sha256:
+            return values[index]
+    return None
+
+
+def in_words(certificate: "Certificate", verdicts: "list[Verdict]") -> str:
+    """One line for each claim, and one for all."""
+    lines = [f"{each.verdict:<10} {claimed(each.claim):<32} {each.because}" for each in verdicts]
+    return "\n".join([*lines, concluded(certificate, verdicts)])
+
+
+def claimed(claim: Any) -> str:
+    """A claim in a few words."""
+    from rankscope.certificates import Count, Determinant, Rank
+
+    match claim:
+        case Rank(low, high):
+            return f"rank {between(low, high)}"
+        case Determinant(0):
+            return "determinant zero"
+        case Determinant(sign, low, high):
+            return f"determinant {'+' if sign > 0 else '−'}, ln {between(low, high)}"
+        case Count(tolerance, low, high):
+            return f"count above {shown(tolerance)} {between(low, high)}"
+    return f"log₁₀ σ_min {between(claim.low, claim.high)}"
+
+
+def between(low: float | None, high: float | None) -> str:
+    """An interval, or its only number."""
+    return shown(low) if low == high else f"in [{shown(low)}, {shown(high)}]"
+
+
+def shown(number: float | None) -> str:
+    """A number that is known, or a mark for one that is not; short, with a true minus sign."""
+    text = "…" if number is None else f"{number:.10g}"
+    return text.replace("-", "−")
+
+
+def concluded(certificate: "Certificate", verdicts: "list[Verdict]") -> str:
+    """The last line: whether all is verified, of which matrix."""
+    from rankscope.report.cells import printable
+
+    matrix = certificate.matrix
+    what = f"{printable(certificate.label)}, {matrix.rows} × {matrix.columns}, {matrix.kind}"
+    rest = [each.verdict for each in verdicts if each.verdict != "verified"]
+    count = f"{len(verdicts)} claim{'s' if len(verdicts) > 1 else ''}"
+    if not rest:
+        return f"verified: {count} on {what}"
+    counted = ", ".join(f"{rest.count(each)} {each}" for each in ("refuted", "undecided") if each in rest)
+    return f"not verified: {counted} of {count} on {what}"
+
+
+def in_json(certificate: "Certificate", verdicts: "list[Verdict]") -> str:
+    """The same for machines."""
+    import json
+    from dataclasses import asdict
+
+    from rankscope.certificates import named
+
+    matrix = certificate.matrix
+    content = {
+        "label": certificate.label,
+        "kind": matrix.kind,
+        "subject": matrix.subject,
+        "rows": matrix.rows,
+        "columns": matrix.columns,
+        "sha256": matrix.sha256,
+        "verified": all(each.verdict == "verified" for each in verdicts),
+        "verdicts": [
+            {
+                "claim": {"claim": named(each.claim), **asdict(each.claim)},
+                "verdict": each.verdict,
+                "because": each.because,
+            }
+            for each in verdicts
+        ],
+    }
+    return json.dumps(content, indent=2, ensure_ascii=True)
