@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 
 import rankscope as rs
 from rankscope import arrays, errors
+from rankscope.analyzer.needs import Needs, Numerics
+from rankscope.analyzer.proof import check_sum
 from rankscope.attention.build import attention
 from rankscope.attention.masks import parse
 from rankscope.errors import CATALOGUE, RankscopeError, error
@@ -89,6 +92,24 @@ def test_rs410_an_environment_that_flushes_to_zero(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(np, "array", lambda value, *a, **k: real([0.0] if value == [5e-324] else value, *a, **k))
     with pytest.raises(errors.GuaranteeError, match="RS410"):
         arrays.check_flush_to_zero()
+
+
+def test_rs402_two_proofs_that_contradict_each_other() -> None:
+    needs = Needs(rs.synthetic(n=4, d=2), Numerics(spectrum="exact"))
+    wrong = replace(needs.logdet, low=-1.0, high=-0.5)
+    with pytest.raises(errors.GuaranteeError, match="RS402") as caught:
+        check_sum(needs.spectrum, wrong)
+    assert caught.value.exit_status == 5
+    check_sum(needs.spectrum, needs.logdet)
+
+
+def test_rs403_a_guarantee_that_was_required_and_not_given() -> None:
+    result = rs.analyze(rs.synthetic(n=4, d=2))
+    with pytest.raises(errors.GuaranteeError, match="RS403") as caught:
+        result.require("proved")
+    assert "rank_exact of bidirectional softmax" in caught.value.given
+    assert caught.value.exit_status == 5
+    rs.analyze(rs.synthetic(n=4, d=2), prove=True).require("enclosed")
 
 
 def test_rs502_a_file_that_cannot_be_written(tmp_path: Path) -> None:

@@ -276,7 +276,7 @@ MUTATIONS: dict[str, Change] = {
     "half a rank": lambda d: d["records"][0].update(value=1.5),
     "a negative rank": lambda d: d["records"][0].update(low=-1),
     "null without a reason": lambda d: d["records"][2].update(value=None, because=""),
-    "enclosed without bounds": lambda d: d["records"][2].update(guarantee="enclosed"),
+    "enclosed without bounds": lambda d: d["records"][2].update(guarantee="enclosed", low=None),
     "a sign of two": lambda d: d["records"][0].update(sign=2),
     "a sign of something else": lambda d: d["records"][0].update(sign=1),
     "a logarithm of zero": lambda d: logdet(d).update(sign=0),

@@ -184,7 +184,10 @@ def test_the_study_says_everything_that_decides_the_numbers() -> None:
         "kind": "synthetic", "n": 4, "d": 2, "mask": "causal", "kernel": "softmax", "scale": 1.0, "seed": 7, "heads": 1,
         "layers": 1, "plan": "uniform", "dtype": "float64", "empty_rows": "error",
     }  # fmt: skip
-    assert described == {"measures": ["hoyer"], "rule": None, "rtol": 1e-3, "blas_threads": 1}
+    assert described == {
+        "measures": ["hoyer"], "rule": None, "rtol": 1e-3, "prove": False, "budget": 60.0, "spectrum": "lapack",
+        "blas_threads": 1,
+    }  # fmt: skip
 
 
 def test_notes_of_a_source_reach_the_result() -> None:

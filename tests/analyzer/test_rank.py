@@ -259,8 +259,14 @@ def test_details_hold_the_neighbours_of_the_tolerance_and_the_ladder(seed: int, 
     details = rs.rank_numerical(matrix, rtol=1e-8).details
     above, below = values[values > details["tolerance"]], values[values <= details["tolerance"]]
     assert details["sigma_above"] == above[-1]
-    assert details["sigma_below"] == (below[0] if len(below) else None)
-    assert details["gap"] == (above[-1] / below[0] if len(below) and below[0] else None)
+    error = rs.spectrum(matrix).error[len(above) :]
+    if len(below) and 0 < below[0] <= error[0]:  # below its own error: only a bound is known
+        assert details["sigma_below"] is details["gap"] is None
+        assert details["sigma_below_high"] == below[0] + error[0]
+        assert details["gap_low"] == above[-1] / details["sigma_below_high"]
+    else:
+        assert details["sigma_below"] == (below[0] if len(below) else None)
+        assert details["gap"] == (above[-1] / below[0] if len(below) and below[0] else None)
     steps = {"n·eps": size * EPS, "1e-10": 1e-10, "1e-06": 1e-6, "1e-03": 1e-3, "1e-02": 1e-2}
     assert details["ladder"] == {name: int((values > step * values[0]).sum()) for name, step in steps.items()}
 

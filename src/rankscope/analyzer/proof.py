@@ -98,9 +98,10 @@ def proved_rank(
         return RankProof(max(low, found.low), found.high, reason)
     if square(operator.shape) and high == operator.shape[0]:
         found_determinant = determinant()
-        if found_determinant.sign:
+        if found_determinant.sign and found_determinant.guarantee == "proved":
             return RankProof(high, high, f"the determinant is not zero ({found_determinant.method})")
-        return RankProof(low, high, "whether the determinant is zero was not decided")
+        ledger.note(topic, "; ".join(ledger.tried.get("logdet", ["the determinant is not separated from zero"])))
+        return RankProof(low, high, "whether the determinant is zero is not decided")
     return by_minor(operator, low, high, ledger)
 
 

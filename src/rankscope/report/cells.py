@@ -81,16 +81,17 @@ def sign_text(record: Record) -> str:
 
 
 WIDE: Final = 1e-2
-"""The relative width from which an interval is shown by its ends: they can lie at unequal distances."""
+"""The relative width from which an interval whose ends lie at unequal distances is shown by them."""
 
 
 def error_text(record: Record) -> str:
-    """How far the value can be from the truth, where bounds say so; the bounds themselves where they are wide."""
+    """How far the value can be from the truth, where bounds say so; the bounds themselves where they are lopsided."""
     if record.value is None or record.low is None or record.high is None or not record.low < record.high:
         return ""
-    if record.high - record.low > WIDE * abs(record.value):
+    down, up = record.value - record.low, record.high - record.value
+    if max(down, up) > 2 * min(down, up) and up + down > WIDE * abs(record.value):
         return f"between {number(record.low)} and {number(record.high)}"
-    return f"± {number(max(record.high - record.value, record.value - record.low), 2)}"
+    return f"± {number(max(down, up), 2)}"
 
 
 def reason(record: Record, table: Table) -> str:
