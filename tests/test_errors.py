@@ -14,7 +14,7 @@ import rankscope as rs
 from rankscope import arrays, errors
 from rankscope.analyzer.needs import Needs, Numerics
 from rankscope.analyzer.proof import check_sum
-from rankscope.attention.build import attention
+from rankscope.attention.build import attention, single
 from rankscope.attention.masks import parse
 from rankscope.errors import CATALOGUE, RankscopeError, error
 
@@ -95,7 +95,7 @@ def test_rs410_an_environment_that_flushes_to_zero(monkeypatch: pytest.MonkeyPat
 
 
 def test_rs402_two_proofs_that_contradict_each_other() -> None:
-    needs = Needs(rs.synthetic(n=4, d=2), Numerics(spectrum="exact"))
+    needs = Needs(single(rs.synthetic(n=4, d=2)), Numerics(spectrum="exact"))
     wrong = replace(needs.logdet, low=-1.0, high=-0.5)
     with pytest.raises(errors.GuaranteeError, match="RS402") as caught:
         check_sum(needs.spectrum, wrong)

@@ -301,14 +301,11 @@ False_ = tuple[Numbers, Claim]
 
 def false_rank(name: str, random: np.random.Generator) -> False_:
     """One or more too many or too few, with a hint now and then."""
-    rank, off = true_of(name).rank, int(random.integers(1, 4))
-    low, high = [(rank + off, rank + off), (rank - off, rank - off), (0, rank - off), (rank + off, rank + 9)][
-        int(random.integers(4))
-    ]
-    order = min(max(low, 1), *given()[name].flat()[next(iter(given()[name].flat()))].shape[:1])
-    hint = tuple(range(order))
-    fits = order <= min(given()[name].rows, given()[name].columns)
-    return given()[name], Rank(low, high, Minor(hint, hint) if fits and random.random() < 0.5 else None)
+    rank, off, held = true_of(name).rank, int(random.integers(1, 4)), given()[name]
+    intervals = [(rank + off, rank + off), (rank - off, rank - off), (0, rank - off), (rank + off, rank + 9)]
+    low, high = intervals[int(random.integers(4))]
+    hint = tuple(range(min(max(low, 0), held.rows, held.columns)))
+    return held, Rank(low, high, Minor(hint, hint) if random.random() < 0.5 else None)
 
 
 def false_sign(name: str, random: np.random.Generator) -> False_:
@@ -364,14 +361,17 @@ def edited(held: Numbers, random: np.random.Generator) -> Numbers:
 
 
 def false_entries(name: str, random: np.random.Generator) -> False_:
-    """A true claim about a matrix of which one number was changed, where that makes it false."""
-    while True:
-        changed = edited(given()[name], random)
-        found = truth(changed)
-        for claim in reversed(claims_of(true_of(name))):
-            if not isinstance(claim, Count) and not found.holds(claim):
-                return changed, claim
-        return false_rank(name, random)
+    """A claim that was true before one number of the matrix was changed, where that makes it false."""
+    changed = edited(given()[name], random)
+    wrong = falsified(name, changed)
+    return (changed, wrong[-1]) if wrong else false_rank(name, random)
+
+
+def falsified(name: str, changed: Numbers) -> list[Claim]:
+    """The claims that are true of a matrix and false of the numbers that it was changed to, by the oracles."""
+    found = truth(changed)
+    claims = [claim for claim in claims_of(true_of(name)) if not isinstance(claim, Count)]
+    return [claim for claim in claims if not found.holds(claim)]
 
 
 def swapped(name: str, random: np.random.Generator) -> False_:
@@ -380,10 +380,9 @@ def swapped(name: str, random: np.random.Generator) -> False_:
     arrays = list((held.arrays or {}).values())
     if held.kind not in ("softmax", "stored") or not np.isfinite(arrays[0]).all():
         return false_sign(name, random)
-    made = numbers("stored", {"matrix": arrays[0]}) if held.kind == "softmax" else None
-    made = made or numbers("softmax", {"log_weights": arrays[0]})
-    found = truth(made)
-    wrong = [claim for claim in claims_of(true_of(name)) if not isinstance(claim, Count) and not found.holds(claim)]
+    kind, array = ("stored", "matrix") if held.kind == "softmax" else ("softmax", "log_weights")
+    made = numbers(kind, {array: arrays[0]})  # type: ignore[arg-type]
+    wrong = falsified(name, made)
     return (made, wrong[-1]) if wrong else false_rank(name, random)
 
 
@@ -470,13 +469,12 @@ def test_what_is_refuted_has_a_reason(claim: Claim, reason: str) -> None:
 
 
 def test_what_no_precision_decides_is_undecided() -> None:
-    """σ₁ = τ exactly, ln|det| = 0 on a bound that balls reach from both sides only."""
-    turned = stored([[0.6, 0.8], [-0.8, 0.6]])
+    """σ₁ = τ exactly, and two rows that differ although their softmax is the same."""
     assert because(stored([[1.0, 0.0], [0.0, 1.0]]), Count(1.0, 0, 0)).startswith("undecided")
-    assert because(turned, Count(1.0, 0, 2)).startswith(("undecided", "verified"))
     equal = numbers("softmax", {"log_weights": np.array([[0.0, 1.0, 2.0], [1.0, 2.0, 3.0], [0.0, 3.0, 1.0]])})
-    assert because(equal, Rank(3, 3)).startswith("undecided")  # rows that differ, whose softmax is the same
+    assert because(equal, Rank(3, 3)).startswith("undecided")
     assert because(equal, Determinant(1)).startswith("undecided")
+    assert because(equal, Smallest(-400.0, -300.0)).startswith("undecided")
     assert because(equal, Rank(2, 3)).startswith("verified")
 
 
@@ -487,12 +485,18 @@ def test_empty_matrices() -> None:
     assert verdicts(stored(np.zeros((0, 3))), Rank(0, 0), Determinant(1)) == ["verified", "refuted"]
 
 
-def test_a_matrix_that_only_many_bits_tell_from_a_singular_one() -> None:
-    """Two rows whose log weights differ by one unit in the last place: full rank, as 64 bits do not show."""
-    logs = np.tile(np.array([1e-300, 2e-300, 4e-300]), (3, 1)) * np.array([[1.0], [2.0], [1e-5]]) ** 2
-    held = numbers("softmax", {"log_weights": logs})
-    assert because(held, Rank(3, 3)).startswith("verified") or because(held, Rank(2, 3)).startswith("verified")
-    assert " 64 bits" not in because(held, Rank(2, 3))
+def test_precision_is_raised_until_two_rows_differ() -> None:
+    """Rows whose softmax differs by 2^-k: k bits do not show it, twice as many do."""
+    for exponent, bits in ((50, 64), (80, 128), (1000, 1024), (1022, 2048)):
+        held = numbers("softmax", {"log_weights": np.array([[0.0, 0.0], [0.0, 2.0**-exponent]])})
+        assert because(held, Rank(2, 2)).endswith(f"not zero at {bits} bits")
+
+
+def test_a_mean_of_matrices_whose_rows_sum_to_one_has_the_vector_of_ones_once() -> None:
+    held = given()["mean of low rank"]
+    assert "share 1" in because(held, Rank(4, 4))
+    parts = [numbers("stored", {"matrix": np.diag(each)}) for each in ([1.0, 0.0], [0.0, 1.0])]
+    assert because(numbers("mean", {}, parts), Rank(2, 2)).startswith("verified")
 
 
 def test_stored_arrays_are_given_where_the_certificate_has_digests_only() -> None:

@@ -422,17 +422,12 @@ def claim_of(value: object) -> Claim:
     made = CLAIMS[str(name)]
     found = {key: x for key, x in taken(value, {"claim": (str,), **FIELDS[made]}).items() if key != "claim"}
     for key, types in FIELDS[made].items():
-        if float in types and found[key] is not None:
-            found[key] = real(found[key])
+        if int in types and found[key] is not None:
+            require(abs(found[key]) <= (sys.float_info.max if float in types else WIDEST), f"{key!r} is out of range")
+            found[key] = float(found[key]) if float in types else found[key]
     if found.get("minor") is not None:
         found["minor"] = minor_of(found["minor"])
     return made(**found)
-
-
-def real(value: float) -> float:
-    """A float from a JSON number."""
-    require(abs(value) <= sys.float_info.max, "a number is beyond float64")
-    return float(value)
 
 
 def minor_of(value: object) -> Minor:

@@ -140,7 +140,7 @@ def ceiling(matrix: Exact) -> tuple[int, str]:
 
 
 def normalised(matrix: Exact) -> bool:
-    """Whether it is certain that every row sums to one: softmax, or products divided by their sum, without zero rows."""
+    """Whether it is certain that every row sums to one: softmax or products divided by sums, and no row is zero."""
     match matrix.numbers.kind:
         case "softmax":
             return bool(matrix.pattern.any(axis=1).all())

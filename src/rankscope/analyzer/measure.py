@@ -84,7 +84,9 @@ class Measure:
 
     def read(self, needs: Needs) -> Reading:
         """The reading of this measure, from needs that are already shared: finite, or null with a reason."""
-        return finite(self.found(needs))
+        reading = finite(self.found(needs))
+        tried = needs.tried(self.kinds.values())
+        return replace(reading, details={**reading.details, "tried": tried}) if tried else reading
 
     def found(self, needs: Needs) -> Reading:
         """What the function of this measure gives, as it is."""

@@ -1,6 +1,6 @@
 """What a measure may ask of one matrix: each need is computed at most once, and raised to a proof where asked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -122,14 +122,13 @@ class Scores:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Bounds:
-    """What is proved of the exact rank: at_least ≤ rank ≤ at_most, why, and what else was tried."""
+    """What is proved of the exact rank: at_least ≤ rank ≤ at_most, and why."""
 
     structure: Structure
     at_least: int
     at_most: int
     because: str
     method: str = "structure"
-    tried: tuple[str, ...] = ()
     minor: tuple[list[int], list[int]] | None = None
 
 
@@ -148,9 +147,10 @@ class Needs:
             return None
         return self.ledger or Ledger(self.numerics.budget)
 
-    def tried(self, topic: str) -> tuple[str, ...]:
-        """What was tried to prove one thing, and why it stopped."""
-        return () if self.proving is None else tuple(self.proving.tried.get(topic, ()))
+    def tried(self, kinds: Collection[type]) -> list[str]:
+        """What was tried to prove needs of these kinds, and why it stopped short."""
+        notes = {} if self.proving is None else self.proving.tried
+        return [note for kind, topic in TOPICS.items() if kind in kinds for note in notes.get(topic, ())]
 
     @cached_property
     def lapack(self) -> Spectrum:
@@ -254,7 +254,7 @@ class Needs:
                 low, because = shown, f"{shown} singular values are certainly not zero; {because}"
         if high == bound.value < min(structure.shape):
             because = f"{because}; {bound.because}"
-        return Bounds(structure, low, high, because, "exact arithmetic", self.tried("rank_exact"), proof.minor)
+        return Bounds(structure, low, high, because, "exact arithmetic", proof.minor)
 
     def of(self, kind: type) -> Any:
         """The need of type `kind`."""
@@ -272,6 +272,15 @@ NEEDS: Final[Mapping[type, Callable[[Needs], Any]]] = {
     Numerics: lambda needs: needs.numerics,
 }
 """What a parameter of a measure may be annotated with, and where it comes from."""
+
+TOPICS: Final[Mapping[type, str]] = {
+    Bounds: "rank_exact",
+    LogDet: "logdet",
+    Spectrum: "spectrum",
+    Smallest: "log10_sigma_min",
+    Scores: "rank_scores",
+}
+"""Under which name the proofs of a need are noted."""
 
 BY_STRUCTURE: Final = {LogDet, Bounds}
 """Needs that structure gives for the exact subject, even where the stored numbers are a different matrix."""

@@ -87,21 +87,23 @@ def proved_rank(
     if whole is not None:
         each = 2e-10 * n**3
         found = exact_rank(whole, high, lambda k: ledger.affords(topic, f"elimination modulo {k} primes", k * each))
-        reason = f"elimination modulo the prime {found.prime}"
-        if found.low == found.high < high:
+        if found.low == high:
+            reason = f"elimination modulo the prime {found.prime}"
+        elif found.low == found.high:
             reason = (
                 f"elimination: minors of order {found.low + 1} vanish modulo {found.primes} primes, "
                 "whose product exceeds what they can be"
             )
-        elif found.low == high:
-            ledger.note(topic, reason)
+        else:
+            reason = f"at least {found.low} by elimination modulo a prime; {ledger.tried[topic][-1]}"
         return RankProof(max(low, found.low), found.high, reason)
     if square(operator.shape) and high == operator.shape[0]:
         found_determinant = determinant()
         if found_determinant.sign and found_determinant.guarantee == "proved":
             return RankProof(high, high, f"the determinant is not zero ({found_determinant.method})")
-        ledger.note(topic, "; ".join(ledger.tried.get("logdet", ["the determinant is not separated from zero"])))
-        return RankProof(low, high, "whether the determinant is zero is not decided")
+        stopped = ledger.tried.get("logdet", ["not separated from zero"])[-1]
+        ledger.note(topic, stopped)
+        return RankProof(low, high, f"whether the determinant is zero is not decided ({stopped})")
     return by_minor(operator, low, high, ledger)
 
 

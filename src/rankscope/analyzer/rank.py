@@ -76,9 +76,7 @@ def rank_exact(bounds: Bounds) -> Reading:
     Otherwise the value is null and `low` and `high` hold what is proved.
     """
     low, high = bounds.at_least, bounds.at_most
-    details = {"tried": list(bounds.tried)} if bounds.tried else {}
-    value = high if low == high else None
-    return Reading(value, "proved", bounds.method, bounds.because, low, high, details=details)
+    return Reading(high if low == high else None, "proved", bounds.method, bounds.because, low, high)
 
 
 @measure(group="rank")

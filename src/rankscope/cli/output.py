@@ -121,9 +121,13 @@ def tell(result: "Result", format: str, paths: list[Path], verbose: bool) -> Non
     for record in result.refused:
         label = next(matrix.label for matrix in result.table.matrices if matrix.id == record.matrix)
         print(f"rankscope: {printable(label)} was not measured. {record.code}: {record.because}", file=sys.stderr)
+    stopped = [note for record in result.table for note in record.details.get("tried", ()) if "of the budget" in note]
+    if stopped and not verbose:
+        print("rankscope: --budget stopped some proofs; -v says which, and what they need", file=sys.stderr)
     if verbose:
         for matrix in result.table.matrices:
             for record in result.table.of(matrix):
                 seed = "" if record.seed is None else f" seed {record.seed}"
-                how = f"{record.method}; {record.because}" if record.method else record.because
+                tried = (f"tried {note}" for note in record.details.get("tried", ()))
+                how = "; ".join(part for part in (record.method, record.because, *tried) if part)
                 print(f"{printable(matrix.label)}{seed} {record.measure} [{record.subject}]: {how}", file=sys.stderr)

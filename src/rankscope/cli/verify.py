@@ -104,7 +104,7 @@ def between(low: float | None, high: float | None) -> str:
 
 def shown(number: float | None) -> str:
     """A number that is known, or a mark for one that is not; short, with a true minus sign."""
-    text = "…" if number is None else f"{number:.10g}"
+    text = "…" if number is None else f"{number:.13g}"
     return text.replace("-", "−")
 
 

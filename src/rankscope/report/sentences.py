@@ -44,7 +44,8 @@ def exact_against_numerical(exact: Record, numerical: Record, size: int) -> str:
     """Why the exact and the numerical rank agree or differ, and what the tolerance did."""
     tolerance, count = numerical.details.get("tolerance"), numerical.value
     bar = "" if tolerance is None else f" τ = {short(tolerance)}"
-    full = f"The exact rank is full, because the matrix is {exact.because}. " if exact.value == size else ""
+    why = f", because the matrix is {exact.because}" if exact.method != "exact arithmetic" else f" ({exact.because})"
+    full = f"The exact rank is full{why}. " if exact.value == size else ""
     if count is None:
         return (
             f"{full}The tolerance{bar} lies inside the error of singular values: the numerical rank is between "

@@ -19,6 +19,7 @@ from rankscope.report.figures._text import GREY, INK, SMALL, WIDTH, Entry, power
 
 BAND = "#ececec"
 TAN = "#f6e3c5"
+FAR = 1e4  # a floor or a tolerance that lies this far below every value is named, not drawn
 HEIGHT = 190.0  # points from the lower to the upper end of the axes: a little less than there are
 
 

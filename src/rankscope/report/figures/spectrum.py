@@ -29,7 +29,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from rankscope.records import Table
 from rankscope.report.figure import inscribe
@@ -58,7 +58,6 @@ from rankscope.report.figures._text import (
 )
 
 DOTS = 256  # noise says nothing more when more of it is drawn
-FAR = 1e4  # a floor or a tolerance that lies this far below every value is named, not drawn
 FEW = 8  # beyond this number, curves cannot be told apart by colour and dash
 NOISE = "values below their error bound"
 NAMED = 4  # so many means and products are named one by one
@@ -104,50 +103,6 @@ def write_reasons(axes: Axes, reasons: list[str]) -> None:
         text = axes.annotate("", (0.5, 0.5), place, "axes fraction", "offset points", color=GREY, ha="center")
         text.set_fontsize(SMALL)
         inscribe(text, reason, WIDTH)
-
-
-def frame(axes: Axes, curves: list[Curve]) -> float:
-    """Set up the axes; the lower end of the vertical one lies a little below what is worth seeing."""
-    lowest = min(float(curve.values[curve.data].min()) for curve in curves)
-    reached = any(curve.noise.any() or curve.log_hidden is not None for curve in curves)
-    limits = [0.1, lowest / 2, *(limit / 3 for limit in distinct(tolerances(curves)) if limit * FAR > lowest)]
-    highest = max(curve.floor for curve in curves)
-    for floor in (highest, floor_of(curves)):
-        if floor and (floor * FAR > min(limits) or (reached and floor == highest)):
-            limits.append(below(floor))
-    bottom = max(min(limits), 1e-300)
-    order = max(curve.order for curve in curves)
-    margin = max(0.5, 0.012 * order)
-    axes.set_yscale("log")
-    axes.set_ylim(bottom, min(bottom**-0.03, 4.0))
-    axes.set_xlim(1 - margin, order + margin)
-    axes.yaxis.set_major_locator(FixedLocator(power_ticks(bottom)))
-    axes.yaxis.set_minor_locator(LogLocator(subs="all") if bottom > 1e-6 else NullLocator())
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_locator(FixedLocator(index_ticks(order)))
-    axes.set_xlabel("index $i$")
-    axes.set_ylabel(r"singular value  $\sigma_i\,/\,\sigma_1$")
-    return bottom
-
-
-def below(floor: float) -> float:
-    """Where the axis ends below a floor, so that the band between has room for words."""
-    return floor**1.25 if floor < 1e-4 else floor / 10
-
-
-def power_ticks(bottom: float) -> list[float]:
-    """Powers of ten from 1 down to `bottom`, at equal steps and at most ten of them."""
-    decades = -math.log10(bottom)
-    step = next(step for step in (1, 2, 5, 10, 20, 50) if decades / step < 10)
-    return [10.0**-exponent for exponent in range(0, math.floor(decades) + 1, step)]
-
-
-def index_ticks(order: int) -> list[int]:
-    """The first index, the last, and round numbers between: eighths for orders like 512 and 768."""
-    eighths = order % 64 == 0 or (order >= 8 and order.bit_count() == 1)
-    step = order // 8 if eighths else max(1, round(float(f"{order / 6:.0e}")))
-    between = [tick for tick in range(step, order - step // 2, step) if tick > 1 + step // 2]
-    return [1, *between, order] if order > 1 else [1]
 
 
 # --- curves -----------------------------------------------------------------------------------------------------
