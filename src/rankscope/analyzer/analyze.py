@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final, Optional, get_args
 import numpy as np
 
 from rankscope.analyzer.measure import MEASURES, Group, Measure
-from rankscope.analyzer.needs import Needs, Numerics
-from rankscope.analyzer.proof import Ledger
+from rankscope.analyzer.needs import Needs, Numerics, ledger
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.attention.operators import Operator, Origin
 from rankscope.errors import RankscopeError
@@ -58,13 +57,13 @@ def analyse(
     operator: Operator, identity: int, measures: list[Measure], numerics: Numerics, *, certify: bool = False
 ) -> Analysed:
     """Measure one matrix; the same needs serve all measures of the same subject."""
-    ledger = Ledger(numerics.budget)
+    shared_ledger = ledger(numerics) if numerics.proves else None
     needs: dict[str, Needs] = {}
     records: list[Record] = []
     series: dict[str, Series] = {}
     for measure in measures:
         for subject in measure.subjects(operator):
-            shared = needs.setdefault(subject.subject, Needs(subject, numerics, ledger))
+            shared = needs.setdefault(subject.subject, Needs(subject, numerics, shared_ledger))
             reading = measure.read(shared)
             records.append(measure.row(reading, subject, identity))
             if Spectrum in measure.kinds.values() and "singular_values" not in series:
@@ -75,7 +74,7 @@ def analyse(
     if certify:
         from rankscope.analyzer.certify import certificate_of
 
-        certificate = certificate_of(needs.get(operator.subject) or Needs(operator, numerics, ledger))
+        certificate = certificate_of(needs.get(operator.subject) or Needs(operator, numerics, shared_ledger))
     return Analysed(described(operator.origin, operator.shape, identity), records, list(series.values()), certificate)
 
 

@@ -3,24 +3,12 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Optional
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rankscope.analyzer.determinant import LogDet, combined, logdet
-from rankscope.analyzer.proof import (
-    FLOOR,
-    Ledger,
-    RankProof,
-    check_sum,
-    enclosed_product,
-    enclosed_smallest,
-    enclosed_spectrum,
-    precision_for,
-    proved_logdet,
-    proved_rank,
-)
 from rankscope.analyzer.smallest import Smallest, smallest
 from rankscope.analyzer.spectrum import Spectrum, factor_spectrum, spectrum
 from rankscope.arrays import FLOAT64, Array, Float64, Storage
@@ -29,6 +17,10 @@ from rankscope.attention.operators import Dense, Operator, Product
 from rankscope.attention.structure import Structure
 from rankscope.errors import error
 from rankscope.records import Guarantee
+
+if TYPE_CHECKING:
+    from rankscope.analyzer.ledger import Ledger
+    from rankscope.analyzer.proof import RankProof
 
 
 @dataclass(frozen=True)
@@ -132,20 +124,27 @@ class Bounds:
     minor: tuple[list[int], list[int]] | None = None
 
 
+def ledger(numerics: Numerics) -> "Ledger":
+    """The ledger of one matrix. What proves is imported only where something is to be proved."""
+    from rankscope.analyzer.ledger import Ledger
+
+    return Ledger(numerics.budget)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Needs:
     """Everything a measure may ask of one matrix, each computed at most once, and proved where that is asked."""
 
     operator: Operator
     numerics: Numerics = field(default_factory=Numerics)
-    ledger: Ledger | None = None
+    ledger: Optional["Ledger"] = None
 
     @cached_property
-    def proving(self) -> Ledger | None:
+    def proving(self) -> Optional["Ledger"]:
         """The ledger of proofs, if any are to be made: of complex numbers none are."""
         if not self.numerics.proves or not np.isrealobj(self.operator.matrix):
             return None
-        return self.ledger or Ledger(self.numerics.budget)
+        return self.ledger or ledger(self.numerics)
 
     def tried(self, kinds: Collection[type]) -> list[str]:
         """What was tried to prove needs of these kinds, and why it stopped short."""
@@ -161,6 +160,8 @@ class Needs:
     def spectrum(self) -> Spectrum:
         if self.proving is None:
             return self.lapack
+        from rankscope.analyzer.enclosed import FLOOR, check_sum, enclosed_spectrum
+
         exact, floor = self.numerics.spectrum == "exact", FLOOR
         if exact:
             floor = 0.0
@@ -177,6 +178,8 @@ class Needs:
     @property
     def first_bits(self) -> int:
         """The precision that the smallest singular value needs, as far as it is known."""
+        from rankscope.analyzer.enclosed import precision_for
+
         depth = smallest(self.operator, self.lapack, self.structural_logdet).log10
         return 0 if depth is None else precision_for(depth, self.lapack.frobenius)
 
@@ -192,12 +195,18 @@ class Needs:
             return plain
         if isinstance(self.operator, Product):
             return combined([Needs(part, self.numerics, ledger).logdet for part in self.operator.parts], "the factors")
+        from rankscope.analyzer.proof import proved_logdet
+
         return proved_logdet(self.operator, plain, lambda: self.rank_proof, ledger)
 
     @cached_property
     def smallest(self) -> Smallest:
         plain = smallest(self.operator, self.spectrum, self.logdet)
-        return plain if self.proving is None else enclosed_smallest(self.operator, plain, self.spectrum, self.proving)
+        if self.proving is None:
+            return plain
+        from rankscope.analyzer.enclosed import enclosed_smallest
+
+        return enclosed_smallest(self.operator, plain, self.spectrum, self.proving)
 
     @cached_property
     def rows(self) -> Rows:
@@ -213,7 +222,11 @@ class Needs:
         pair = operator.scores
         values, error = factor_spectrum(pair.left, pair.right)
         found = Scores(values, error, operator.shape, pair.left.shape[1], operator.max_logit)
-        proved = None if self.proving is None else enclosed_product(pair, self.proving)
+        if self.proving is None:
+            return found
+        from rankscope.analyzer.enclosed import enclosed_product
+
+        proved = enclosed_product(pair, self.proving)
         return found if proved is None else replace(found, values=proved[0], error=proved[1], guarantee="enclosed")
 
     @cached_property
@@ -230,8 +243,10 @@ class Needs:
         return at_least, structure.rank_bound.value
 
     @cached_property
-    def rank_proof(self) -> RankProof:
+    def rank_proof(self) -> "RankProof":
         """The exact rank as far as exact arithmetic or a determinant shows it."""
+        from rankscope.analyzer.proof import RankProof, proved_rank
+
         low, high = self.structural_bounds
         if low == high or self.proving is None:
             return RankProof(low, high, "")

@@ -1,0 +1,134 @@
+"""The singular values of one matrix enclosed within a budget: those above a floor, or all that are not zero."""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from rankscope.analyzer.determinant import LogDet
+from rankscope.analyzer.enclosure import MARGIN, Interval, enclose, frobenius, inverse
+from rankscope.analyzer.ledger import Ledger, above, below, product_cost, widening
+from rankscope.analyzer.smallest import Smallest
+from rankscope.analyzer.spectrum import Spectrum
+from rankscope.arrays import Float64
+from rankscope.attention.exact import balls, exact_matrix, precision
+from rankscope.attention.operators import Operator, Pair
+from rankscope.attention.structure import square
+from rankscope.errors import error
+
+FLOOR: Final = 1e-18
+"""Singular values below this fraction of ‖A‖_F are only bounded, unless all are asked for."""
+
+
+def enclosed_spectrum(
+    operator: Operator, plain: Spectrum, rank: int, relative_floor: float, ledger: Ledger, first_bits: int = 0
+) -> Spectrum:
+    """Every singular value above a floor enclosed to about eleven digits; for the floor 0 all that are not zero."""
+    if plain.guarantee == "proved" or plain.largest == 0.0 or not math.isfinite(plain.frobenius):
+        return plain
+    topic, finest = "spectrum", relative_floor or 1.0
+    best = plain
+    for bits in widening(max(first_bits, 64 * math.ceil((MARGIN - math.log2(finest)) / 64))):
+        route = f"all singular values in {bits} bits"
+        if not ledger.affords(topic, route, 12 * product_cost(operator.shape, bits)):
+            break
+        with precision(bits):
+            matrix = balls(operator)
+            floor = float(plain.frobenius) * relative_floor
+            found = enclose(matrix, rank, scaled_ball(floor, plain.exponent))
+            best = of_intervals(found, plain, bits, complete=relative_floor == 0)
+            if all(each.low > 0 or each.high <= scaled_ball(floor, plain.exponent) for each in found):
+                return best
+        ledger.note(topic, f"{route}: some values are not separated from zero")
+    return best
+
+
+def enclosed_product(pair: Pair, ledger: Ledger) -> tuple[Float64, Float64] | None:
+    """The singular values of left · rightᵀ and bounds on their errors, those beyond the inner dimension left out."""
+    import flint
+
+    shape, inner, bits = (len(pair.left), len(pair.right)), pair.left.shape[1], 128
+    if not min(*shape, inner) or not ledger.affords("rank_scores", f"in {bits} bits", 12 * product_cost(shape, bits)):
+        return None
+    with precision(bits):
+        product = exact_matrix(pair.left) * exact_matrix(pair.right).transpose()
+        found = enclose(product, inner, frobenius(product) * flint.arb(FLOOR))[:inner]
+    low, high = (
+        np.array([bound(getattr(each, end)) for each in found]) for end, bound in (("low", below), ("high", above))
+    )
+    return (low + high) / 2, np.nextafter((high - low) / 2, math.inf)
+
+
+def precision_for(log10_smallest: float, size: float) -> int:
+    """Bits that resolve a value of this logarithm in a matrix of this norm, in multiples of 64."""
+    depth = math.log2(max(size, 5e-324)) - math.log2(10) * log10_smallest
+    return 64 * math.ceil((MARGIN + max(depth, 0.0)) / 64)
+
+
+def scaled_ball(value: float, exponent: int) -> Any:
+    """value · 2^exponent."""
+    import flint
+
+    return flint.arb(value) * flint.arb(2) ** exponent
+
+
+def of_intervals(found: list[Interval], plain: Spectrum, bits: int, *, complete: bool) -> Spectrum:
+    """Intervals as a spectrum on the scale of the plain one: midpoints, half widths, and logarithms if asked for."""
+    import flint
+
+    unit, ten = flint.arb(2) ** -plain.exponent, flint.arb(10).log()
+    low = np.array([max(below(each.low * unit), 0.0) for each in found])
+    high = np.array([0.0 if each.high == 0 else above(each.high * unit) for each in found])
+    values = np.where(low > 0, (low + high) / 2, np.minimum(plain.values, high))
+    errors = np.nextafter(np.maximum(high - values, values - low), math.inf)
+    errors[high == 0] = 0.0
+    logs = None
+    if complete:
+        logs = [(below(each.low.log() / ten), above(each.high.log() / ten)) if each.low > 0 else None for each in found]
+    method = f"enclosed: residuals of singular vectors in balls of {bits} bits"
+    return Spectrum(
+        values, errors, plain.shape, plain.frobenius, "enclosed", method, exponent=plain.exponent, logs=logs
+    )
+
+
+def check_sum(spectrum: Spectrum, determinant: LogDet) -> None:
+    """Σ ln σ_i must meet ln|det|, which was found without them; anything else would be a defect (RS402)."""
+    logs = [] if spectrum.logs is None else [each for each in spectrum.logs if each is not None]
+    if determinant.low is None or determinant.high is None or not logs or len(logs) < min(spectrum.shape):
+        return
+    low, high = (math.fsum(ends) * math.log(10) for ends in zip(*logs, strict=True))
+    slack = 1e-14 * (abs(low) + len(logs))
+    if determinant.high < low - slack or determinant.low > high + slack:
+        raise error(
+            "RS402",
+            f"Σ ln σ in [{low:.15g}, {high:.15g}] and ln|det| in [{determinant.low:.15g}, {determinant.high:.15g}]",
+            "please report this matrix: two proofs contradict each other",
+        )
+
+
+def enclosed_smallest(operator: Operator, plain: Smallest, spectrum: Spectrum, ledger: Ledger) -> Smallest:
+    """log₁₀ σ_min = −log₁₀ ‖A⁻¹‖₂ from the inverse in balls, and the largest singular value of that."""
+    import flint
+
+    if plain.guarantee != "estimated" or not square(operator.shape) or not operator.shape[0]:
+        return plain
+    topic, size = "log10_sigma_min", operator.shape[0]
+    first = precision_for(-18.0 if plain.log10 is None else plain.log10, spectrum.frobenius)
+    triangular = operator.structure.side.value in ("lower", "upper", "diagonal")
+    for bits in widening(first):
+        route = f"inverse in {bits} bits"
+        if not ledger.affords(topic, route, (4 if triangular else 14) * product_cost((size, size), bits)):
+            break
+        with precision(bits):
+            found = inverse(balls(operator), operator.structure.side.value)
+        with precision(128):  # enough for one value, the largest
+            top = None if found is None else enclose(found * 1, size, frobenius(found) / (4 * size))[0]
+            if top is not None and top.low > 0 and (top.high - top.low) < top.low / 1000:
+                ten = flint.arb(10).log()
+                low, high = -(top.high.log() / ten), -(top.low.log() / ten)
+                middle = float(((low + high) / 2).mid())
+                return Smallest(
+                    middle, below(low), above(high), "enclosed", f"1/‖A⁻¹‖₂, inverse in balls of {bits} bits"
+                )
+        ledger.note(topic, f"{route}: the inverse is not known well enough")
+    return plain
