@@ -11,6 +11,7 @@ and known to full relative accuracy, and is treated in the same way. Relative ac
 of 10^−140 are enclosed to ten digits from vectors in double precision.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cmp_to_key
 from typing import Any, Final
@@ -18,8 +19,8 @@ from typing import Any, Final
 import numpy as np
 
 from rankscope.analyzer.spectrum import singular_vectors
-from rankscope.arrays import Float64
-from rankscope.attention.exact import exact_matrix, precision
+from rankscope.arrays import UNIT, Float64
+from rankscope.attention.exact import exact_matrix
 
 CUT: Final = 1e-3
 """How far below the largest singular value one step reaches: vectors in double precision serve down to eps/CUT."""
@@ -53,25 +54,25 @@ def peeled(matrix: Any, rank: int, floor: Any) -> list[Interval]:
     """The intervals of one matrix: its leading values, and those of the Schur complement, where Weyl is not enough."""
     import flint
 
-    count, zero = min(matrix.nrows(), matrix.ncols()), flint.arb(0)
-    if rank == 0 or count == 0:
-        return [Interval(zero, zero)] * count
+    count = min(matrix.nrows(), matrix.ncols())
     held, radius = matrix.mid(), frobenius(radii(matrix))
     size = frobenius(held)
-    if size + radius < floor or not radius < size * CUT:
-        return [Interval(zero, (size + radius).upper())] * count
-    scale = flint.arb(2) ** magnitude(held)
+    unresolved = [Interval(flint.arb(0), (size + radius).upper())] * count
+    if rank == 0 or count == 0 or size + radius < floor or not radius < size * CUT:
+        return unresolved
+    scale = flint.arb(2) ** magnitude(size)
     held, radius, floor = held / scale, (radius / scale).upper(), floor / scale
     left, values, right = singular_vectors(floats(held))
-    first, second = exact_matrix(left), exact_matrix(right)
-    turned = first.transpose() * held * second
+    a, b = defect(left), defect(right)
+    if not max(a, b) < 0.5:
+        return unresolved
+    turned = exact_matrix(left).transpose() * held * exact_matrix(right)
     found = near_diagonal(turned)
     cut = leading(values, rank)
     if cut < count and not found[cut].high < floor:
         found = [sharper(*both) for both in zip(found, by_schur_complement(turned, cut, rank, floor), strict=True)]
-    with precision(64):
-        a, b = defect(first), defect(second)
-    grown, shrunk = 1 / ((1 - a) * (1 - b)).sqrt(), 1 / ((1 + a) * (1 + b)).sqrt()
+    one = flint.arb(1)
+    grown, shrunk = one / ((one - a) * (one - b)).sqrt(), one / ((one + a) * (one + b)).sqrt()
     return [
         Interval(positive((each.low * shrunk).lower() - radius) * scale, (each.high * grown + radius).upper() * scale)
         for each in found
@@ -153,14 +154,23 @@ def diagonal_and_rest(matrix: Any) -> tuple[list[Any], Any]:
     return [abs(row[i]) for i, row in enumerate(rows[: matrix.ncols()])], root(rest)
 
 
-def defect(matrix: Any) -> Any:
-    """A bound on ‖MᵀM − I‖."""
-    import flint
+def defect(matrix: Float64) -> float:
+    """A bound on ‖MᵀM − I‖_F for floats; infinite unless columns are near unit length.
 
-    gram = matrix.transpose() * matrix
-    size = gram.nrows()
-    identity = flint.arb_mat(size, size, [int(i == j) for i in range(size) for j in range(size)])
-    return frobenius(gram - identity)
+    M is split into M₁, multiples of 2^−b, and M₂ with entries of at most 2^−b. b is so small that every sum in M₁ᵀM₁
+    is a float64; only the products with M₂ are rounded, by at most (n + 2)·u each relative to their terms.
+    """
+    size = len(matrix)
+    if not np.abs(matrix).max(initial=0.0) <= 1.5:
+        return math.inf
+    bits = (51 - size.bit_length()) // 2
+    coarse = np.ldexp(np.rint(np.ldexp(matrix, bits)), -bits)
+    fine = matrix - coarse
+    gram = coarse.T @ coarse
+    gram[np.diag_indices(matrix.shape[1])] -= 1.0
+    gram += coarse.T @ fine + fine.T @ matrix
+    lost = 4 * (size + 4) * UNIT * 2.0**-bits * float(np.abs(matrix).sum(axis=0).max(initial=0.0))
+    return float(np.linalg.norm(gram) * (1 + 2 * size**2 * UNIT) + lost * matrix.shape[1]) * (1 + 8 * UNIT)
 
 
 def frobenius(matrix: Any) -> Any:
@@ -192,14 +202,10 @@ def positive(ball: Any) -> Any:
     return low if low > 0 else flint.arb(0)
 
 
-def magnitude(matrix: Any) -> int:
-    """The exponent e with max|entry| in about [2^e, 2^(e+1)); the matrix is exact and not zero."""
-    exponents = []
-    for entry in matrix.entries():
-        if not entry.is_zero():
-            mantissa, exponent = entry.man_exp()
-            exponents.append(int(mantissa).bit_length() + int(exponent) - 1)
-    return max(exponents)
+def magnitude(size: Any) -> int:
+    """The exponent e with 2^e ≤ size < 2^(e+1), of a positive number that is exact."""
+    mantissa, exponent = size.man_exp()
+    return int(mantissa).bit_length() + int(exponent) - 1
 
 
 def inverse(matrix: Any, side: str) -> Any:

@@ -6,7 +6,7 @@ stable ≤ nuclear ≤ participation ratio ≤ effective rank ≤ exact rank hol
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -90,11 +90,11 @@ def rank_numerical(spectrum: Spectrum, numerics: Numerics, storage: Storage) -> 
     """
     rule = numerics.rule or ("numpy" if storage is FLOAT64 else "storage")
     if numerics.rtol is not None:
-        rule, tolerance = "rtol", numerics.rtol * spectrum.largest
+        rule, tolerance = "rtol", tolerances(lambda s, _: float(numerics.rtol or 0) * s.largest, spectrum, storage)
     else:
-        tolerance = RULES[rule].function(spectrum, storage)
+        tolerance = tolerances(RULES[rule].function, spectrum, storage)
     reading = count_above(spectrum.values, spectrum.error, tolerance)
-    details = {"rule": rule, **around(spectrum, tolerance), "ladder": ladder(spectrum)}
+    details = {"rule": rule, **around(spectrum, tolerance.value), "ladder": ladder(spectrum)}
     if storage is not FLOAT64:
         rms = spectrum.frobenius / math.sqrt(max(math.prod(spectrum.shape), 1))
         details["expected_noise"] = spectrum.absolute(2 * math.sqrt(max(spectrum.shape)) * rms * storage.unit)
@@ -109,11 +109,34 @@ def rank_numerical(spectrum: Spectrum, numerics: Numerics, storage: Storage) -> 
     )
 
 
-def count_above(values: Float64, errors: Float64, tolerance: float) -> Reading:
-    """How many values lie above a tolerance that is itself known to the relative error of the largest value."""
-    slack = tolerance * (float(errors[0]) / float(values[0])) if len(values) and values[0] > 0 else 0.0
-    low = int(np.count_nonzero(values - errors > tolerance + slack))
-    high = int(np.count_nonzero((values + errors > tolerance - slack) & (values + errors > 0)))
+@dataclass(frozen=True)
+class Tolerance:
+    """A tolerance, and the least and the greatest that it can be."""
+
+    value: float
+    low: float
+    high: float
+
+
+def tolerances(rule: Callable[[Spectrum, Storage], float], spectrum: Spectrum, storage: Storage) -> Tolerance:
+    """The tolerance of a rule, for the largest singular value as computed and at both ends of its error.
+
+    MATLAB's rule jumps where σ₁ passes a power of two, so that an error of one unit can double it.
+    """
+    if not len(spectrum.values):
+        return Tolerance(*[rule(spectrum, storage)] * 3)
+    moved = []
+    for shift in (0.0, -float(spectrum.error[0]), float(spectrum.error[0])):
+        values = spectrum.values.copy()
+        values[0] = max(values[0] + shift, 0.0)
+        moved.append(rule(replace(spectrum, values=values), storage))
+    return Tolerance(moved[0], min(moved), max(moved))
+
+
+def count_above(values: Float64, errors: Float64, tolerance: Tolerance) -> Reading:
+    """How many values lie above a tolerance."""
+    low = int(np.count_nonzero(values - errors > tolerance.high))
+    high = int(np.count_nonzero((values + errors > tolerance.low) & (values + errors > 0)))
     if low == high:
         return Reading(low, low=low, high=high)
     inside = "a singular value" if high - low == 1 else f"{high - low} singular values"
@@ -217,7 +240,9 @@ def rank_scores(scores: Scores) -> Reading:
     if scores.values is None:
         return unknown(scores.because)
     high = min(*scores.shape, scores.d)
-    tolerance = max(scores.shape) * EPS * float(scores.values.max(initial=0.0))
+    relative = max(scores.shape) * EPS
+    largest, error = (float(each[0]) if len(each) else 0.0 for each in (scores.values, scores.error))
+    tolerance = Tolerance(relative * largest, relative * (largest - error), relative * (largest + error))
     found = count_above(scores.values, scores.error, tolerance)
     method = f"of q kᵀ; at most {high}"
     return replace(found, guarantee=scores.guarantee, method=method, subject="factors")
