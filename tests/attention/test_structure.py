@@ -11,10 +11,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 import rankscope as rs
+from rankscope.arrays import UNIT
 from rankscope.attention.build import attention, single
 from rankscope.attention.masks import Mask, parse
 from rankscope.attention.operators import Mean, Operator, Product, support_of
-from rankscope.attention.structure import Structure, blocks_of_mask, blocks_of_pattern, components, distinct, of_array
+from rankscope.attention.structure import (
+    Structure,
+    blocks_of_mask,
+    blocks_of_pattern,
+    components,
+    distinct,
+    of_array,
+    separated,
+)
 from tests.oracles import SEES, Boolean, Float64, rational, seen_by
 
 PATTERNS = st.integers(1, 8).flatmap(
@@ -268,3 +277,15 @@ def test_duplicated_tokens_bound_the_rank_of_bidirectional_attention(duplicates:
     assert ("distinct" in record.because) == (duplicates > 0)
     causal = rs.rank_exact(single(attention(queries, keys, mask="causal")))
     assert causal.value == 64, "causal attention keeps full rank"
+
+
+def test_rows_that_rounding_separates_are_counted() -> None:
+    matrix = np.random.default_rng(0).random((8, 5))
+    assert separated(matrix, UNIT) == 0
+    twice = np.vstack([matrix, matrix])
+    assert separated(twice, UNIT) == 0  # equal rows are not separated
+    twice[9] *= 1 + 2 * UNIT
+    twice[12, 3] = np.nextafter(twice[12, 3], 2)
+    assert separated(twice, UNIT) == 2
+    assert separated(np.zeros((0, 3)), UNIT) == 0
+    assert separated(np.full((3, 3), 1e308), UNIT) == 0

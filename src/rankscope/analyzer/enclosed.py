@@ -7,7 +7,7 @@ import numpy as np
 
 from rankscope.analyzer.determinant import LogDet
 from rankscope.analyzer.enclosure import MARGIN, Interval, enclose, frobenius, inverse
-from rankscope.analyzer.ledger import Ledger, above, below, product_cost, widening
+from rankscope.analyzer.ledger import Ledger, above, ball_memory, below, product_cost, widening
 from rankscope.analyzer.smallest import Smallest
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.arrays import Float64
@@ -30,7 +30,7 @@ def enclosed_spectrum(
     best = plain
     for bits in widening(max(first_bits, 64 * math.ceil((MARGIN - math.log2(finest)) / 64))):
         route = f"all singular values in {bits} bits"
-        if not ledger.affords(topic, route, 12 * product_cost(operator.shape, bits)):
+        if not ledger.affords(topic, route, 12 * product_cost(operator.shape, bits), ball_memory(operator.shape, bits)):
             break
         with precision(bits):
             matrix = balls(operator)
@@ -117,7 +117,8 @@ def enclosed_smallest(operator: Operator, plain: Smallest, spectrum: Spectrum, l
     triangular = operator.structure.side.value in ("lower", "upper", "diagonal")
     for bits in widening(first):
         route = f"inverse in {bits} bits"
-        if not ledger.affords(topic, route, (4 if triangular else 14) * product_cost((size, size), bits)):
+        cost = (3 if triangular else 14) * product_cost((size, size), bits)
+        if not ledger.affords(topic, route, cost, ball_memory((size, size), bits)):
             break
         with precision(bits):
             found = inverse(balls(operator), operator.structure.side.value)

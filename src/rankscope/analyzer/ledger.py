@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from rankscope.arrays import available_memory
+
 MOST_BITS: Final = 2**15
 """Precision is raised up to here, 10^9864 below one, before a number is left unresolved."""
 
@@ -21,8 +23,11 @@ class Ledger:
     spent: float = 0.0
     tried: dict[str, list[str]] = field(default_factory=dict)
 
-    def affords(self, topic: str, route: str, seconds: float) -> bool:
-        """Charge a route if the budget allows it, and say so if it does not."""
+    def affords(self, topic: str, route: str, seconds: float, memory: float = 0.0) -> bool:
+        """Charge a route if budget and memory (in bytes) allow it, and say so if they do not."""
+        if memory > 0.8 * available_memory():
+            self.note(topic, f"{route}: not tried, it needs about {memory / 2**30:.1f} GiB")
+            return False
         if self.spent + seconds > self.budget:
             left = max(self.budget - self.spent, 0.0)
             self.note(topic, f"{route}: not tried, about {seconds:.2g} s where {left:.2g} s of the budget are left")
@@ -38,6 +43,11 @@ class Ledger:
 def product_cost(shape: tuple[int, ...], bits: int) -> float:
     """Seconds for a product of matrices of balls of this size."""
     return float(math.prod(shape) * max(shape) * (1e-9 + 8e-12 * bits))
+
+
+def ball_memory(shape: tuple[int, ...], bits: int) -> float:
+    """Bytes for the matrices of balls of this size that are alive together, as matrices and as lists of their rows."""
+    return float(8 * math.prod(shape) * (160 + bits / 4))
 
 
 def widening(first: int) -> Iterator[int]:

@@ -13,8 +13,9 @@ from rankscope.analyzer.smallest import Smallest, smallest
 from rankscope.analyzer.spectrum import Spectrum, factor_spectrum, spectrum
 from rankscope.arrays import FLOAT64, Array, Float64, Storage
 from rankscope.attention.diagonal import diagonal
+from rankscope.attention.exact import rational
 from rankscope.attention.operators import Dense, Operator, Product
-from rankscope.attention.structure import Structure
+from rankscope.attention.structure import Structure, separated
 from rankscope.errors import error
 from rankscope.records import Guarantee
 
@@ -162,18 +163,14 @@ class Needs:
             return self.lapack
         from rankscope.analyzer.enclosed import FLOOR, check_sum, enclosed_spectrum
 
-        exact, floor = self.numerics.spectrum == "exact", FLOOR
-        if exact:
-            floor = 0.0
-        elif self.numerics.rtol:
-            floor = min(floor, self.numerics.rtol / 16)
-        proof = self.rank_proof
-        found = enclosed_spectrum(
-            self.operator, self.lapack, proof.high, floor, self.proving, self.first_bits if exact else 0
-        )
-        if exact:
-            check_sum(found, self.logdet)
-        return found
+        rank = self.rank_proof.high if rational(self.operator) else self.structural_bounds[1]
+        if self.numerics.spectrum == "exact":
+            found = enclosed_spectrum(self.operator, self.lapack, rank, 0.0, self.proving, self.first_bits)
+            if found.logs is not None:
+                check_sum(found, self.logdet)
+                return found
+        floor = min(FLOOR, (self.numerics.rtol or 1.0) / 16)
+        return enclosed_spectrum(self.operator, self.lapack, rank, floor, self.proving)
 
     @property
     def first_bits(self) -> int:
@@ -269,7 +266,17 @@ class Needs:
                 low, because = shown, f"{shown} singular values are certainly not zero; {because}"
         if high == bound.value < min(structure.shape):
             because = f"{because}; {bound.because}"
-        return Bounds(structure, low, high, because, "exact arithmetic", proof.minor)
+        return Bounds(structure, low, high, because + self.separated, "exact arithmetic", proof.minor)
+
+    @property
+    def separated(self) -> str:
+        """That rounding has made rows or columns of stored numbers differ, where it seems so: it raises their rank."""
+        if self.operator.subject != "stored":
+            return ""
+        matrix, unit = self.operator.matrix, self.operator.storage.unit
+        counts = {"rows": separated(matrix, unit), "columns": separated(matrix.T, unit)}
+        found = " and ".join(f"{count} {name}" for name, count in counts.items() if count)
+        return f"; {found} differ from others by rounding alone" if found else ""
 
     def of(self, kind: type) -> Any:
         """The need of type `kind`."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from rankscope.analyzer.determinant import LogDet, singular
 from rankscope.analyzer.elimination import exact_rank
-from rankscope.analyzer.ledger import Ledger, above, below, product_cost, widening
+from rankscope.analyzer.ledger import Ledger, above, ball_memory, below, product_cost, widening
 from rankscope.attention.exact import balls, integers, log_diagonal, precision, rational
 from rankscope.attention.operators import Operator
 from rankscope.attention.structure import square
@@ -66,7 +66,7 @@ def by_minor(operator: Operator, low: int, high: int, ledger: Ledger) -> RankPro
     rows, columns = pivots(operator.matrix, high)
     for bits in widening(128):
         route = f"minor of order {high} in {bits} bits"
-        if not ledger.affords(topic, route, 6 * product_cost((high, high), bits)):
+        if not ledger.affords(topic, route, 6 * product_cost((high, high), bits), ball_memory(operator.shape, bits)):
             break
         with precision(bits):
             found = part(balls(operator), rows, columns).det()
@@ -112,7 +112,9 @@ def proved_logdet(operator: Operator, plain: LogDet, rank: Callable[[], RankProo
     for bits in widening(128):
         route = f"determinant in {bits} bits"
         cost = 6 * sum(product_cost((int(size), int(size)), bits) for size in sizes[sizes > 1])
-        if not ledger.affords(topic, route, cost + 2e-6 * len(labels) ** 2):
+        if not ledger.affords(
+            topic, route, cost + 2e-6 * len(labels) ** 2, ball_memory(operator.shape, bits) if cost else 0.0
+        ):
             break
         with precision(bits):
             found = over_blocks(operator, labels, sizes)

@@ -57,13 +57,17 @@ def smallest(operator: Operator, spectrum: Spectrum, determinant: LogDet) -> Sma
         return Smallest(
             None, None, None, "proved", "structure", "the smallest singular value is exactly zero: singular"
         )
+    known = spectrum.logs[-1] if spectrum.logs else None
+    if known is not None:
+        return Smallest(sum(known) / 2, *known, spectrum.guarantee, spectrum.method)
     value, error = float(spectrum.values[-1]), float(spectrum.error[-1])
     shift = spectrum.exponent * math.log(2)
     ceiling = math.log(value + error) + shift if value + error > 0 else None
     if value > RESOLVED * error:
         low = math.log(value - error) + shift
         found = math.log(value) + shift
-        return within(low, found, ceiling, spectrum.guarantee, "the last value of LAPACK's spectrum")
+        method = spectrum.method if spectrum.guarantee == "enclosed" else "the last value of LAPACK's spectrum"
+        return within(low, found, ceiling, spectrum.guarantee, method)
     own = diagonal(operator)
     if operator.structure.triangular and operator.structure.side.value != "none" and own is not None:
         return of_triangle(operator, own, spectrum, determinant, ceiling)

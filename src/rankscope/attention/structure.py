@@ -184,6 +184,20 @@ def of_array(matrix: Array) -> Structure:
     return Structure((rows, columns), blocks, side, least(bounds), no_row_sum, Fact(None, "no theorem"))
 
 
+def separated(matrix: Array, unit: float) -> int:
+    """How many rows differ from another one, but by no more than rounding: |a − b| ≤ 4u·max(|a|, |b|) in each entry.
+
+    Rows are compared with their neighbours in the order of one projection, so that some may be missed.
+    """
+    if not matrix.size:
+        return 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        order = np.argsort(matrix @ np.cos(np.arange(matrix.shape[1])), kind="stable")
+        first, second = matrix[order[:-1]], matrix[order[1:]]
+        close = (np.abs(first - second) <= 4 * unit * np.maximum(np.abs(first), np.abs(second))).all(axis=1)
+    return int(np.count_nonzero(close & (first != second).any(axis=1)))
+
+
 no_row_sum: Fact[float | None] = Fact(None, "bare numbers: nothing says that rows sum to one")
 
 
