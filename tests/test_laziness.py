@@ -42,6 +42,7 @@ NEVER = {
     "the version": (COMMAND, ("--version",), set(HEAVY)),
     "the help": (COMMAND, ("--help",), set(HEAVY)),
     "the help of a command": (COMMAND, ("analyze", "--help"), set(HEAVY)),
+    "the help of verify": (COMMAND, ("verify", "--help"), set(HEAVY)),
     "a list of masks": (COMMAND, ("list", "masks"), set(HEAVY)),
     "a plain analysis": (COMMAND, SMALL, NUMERICAL),
     "an analysis as JSON": (COMMAND, (*SMALL, "--format", "json"), NUMERICAL),

@@ -1,5 +1,6 @@
 """The public face: every name that is promised is there, and says what it is."""
 
+import importlib
 import inspect
 import tomllib
 from typing import Any
@@ -12,7 +13,8 @@ from tests.process import ROOT, python
 
 PROMISED = [
     "attention", "synthetic", "matrix", "load", "analyze", "compare", "logdet", "singular_values", "spectrum",
-    "effective_rank", "erank", "mask", "kernel", "measure", "testing", "Mask", "Record", "Table", "Result", "Study",
+    "effective_rank", "erank", "mask", "kernel", "measure", "testing", "verify", "certificate", "Certificate",
+    "Mask", "Record", "Table", "Result", "Study",
 ]  # fmt: skip
 
 
@@ -39,6 +41,8 @@ def test_a_name_stays_what_it_is_whatever_was_imported_before() -> None:
     rs.testing.check_mask(rs.Mask("all", lambda q, k: (q == q) & (k == k)))
     modules = [name for name in dir(rs) if inspect.ismodule(getattr(rs, name))]
     assert [name for name in modules if not callable(getattr(rs, name))] == ["testing"]
+    importlib.import_module("rankscope.verify")
+    assert callable(vars(rs)["verify"])
     made = rs.attention([[1.0, 0.0]], [[0.5, 0.5]], mask="causal")
     assert not isinstance(made, list)
     assert made.shape == (1, 1)
@@ -98,7 +102,6 @@ def test_examples_of_the_source_run_under_the_default_configuration(request: pyt
 
 def test_there_are_examples() -> None:
     import doctest
-    import importlib
 
     finder = doctest.DocTestFinder()
     for name in ("rankscope", "rankscope.study", "rankscope.records", "rankscope.attention.build"):

@@ -28,6 +28,7 @@ NOISE = [
         r"gap NOISE (\1 | NOISE)",
     ),  # the first value below the tolerance, or the bound of its error
     (r"(row_sum_defect +)\S+", r"\1NOISE"),  # the rounding of one sum
+    (r"(singular values above) \S+:", r"\1 τ:"),  # its last digits are those of LAPACK's σ₁
     (r"± \S+", "± BOUND"),  # a bound on rounding has two digits, and its last may depend on the machine
 ]
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rankscope.attention.kernels import kernel as kernel
     from rankscope.attention.masks import Mask as Mask
     from rankscope.attention.masks import mask as mask
+    from rankscope.certificates import Certificate as Certificate
     from rankscope.errors import InputError as InputError
     from rankscope.errors import RankscopeError as RankscopeError
     from rankscope.generators.stack import Synthetic as Synthetic
@@ -36,14 +37,16 @@ if TYPE_CHECKING:
     from rankscope.study import Result as Result
     from rankscope.study import Study as Study
     from rankscope.study import analyze as analyze
+    from rankscope.study import certificate as certificate
     from rankscope.study import compare as compare
     from rankscope.study import logdet as logdet
     from rankscope.study import run as run
     from rankscope.study import singular_values as singular_values
     from rankscope.study import spectrum as spectrum
+    from rankscope.verify import verify as verify
 
-SUBPACKAGES = ("attention", "testing")
-"""Modules that are public names themselves; the package `attention` can be called."""
+SUBPACKAGES = ("attention", "testing", "verify")
+"""Modules that are public names themselves; the packages `attention` and `verify` can be called."""
 
 HOMES = {
     "analyzer.determinant": ["LogDet"],
@@ -70,7 +73,8 @@ HOMES = {
     "generators.stack": ["Synthetic", "synthetic"],
     "generators.tensors": ["File", "load"],
     "records": ["Reading", "Record", "Table"],
-    "study": ["Result", "Study", "analyze", "compare", "logdet", "run", "singular_values", "spectrum"],
+    "certificates": ["Certificate"],
+    "study": ["Result", "Study", "analyze", "certificate", "compare", "logdet", "run", "singular_values", "spectrum"],
 }
 """Where each public name lives. Every measure is public too, under its own name."""
 

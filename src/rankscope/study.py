@@ -308,6 +308,16 @@ def analyze(
     return run(study, workers=workers)
 
 
+def certificate(matrix_like: Any, *, budget: float = 60.0) -> "Certificate":
+    """What can be proved of one matrix, with the numbers that make it: write it, and let `rankscope.verify` check it.
+
+    >>> import rankscope as rs
+    >>> [verdict.verdict for verdict in rs.verify(certificate([[1.0, 0.0], [0.5, 0.5]]))]
+    ['verified', 'verified', 'verified', 'verified']
+    """
+    return analyze(single(matrix_like), measures="rank_exact", budget=budget, certify=True).certificates[0]
+
+
 def compare(masks: str | Iterable[str], *, measures: Iterable[str] = (), **options: Any) -> Result:
     """The same queries and keys under several masks, side by side; `options` as in `Synthetic`.
 

@@ -15,7 +15,7 @@ import pytest
 import rankscope as package
 from tests.process import AS_INSTALLED, Ended, called, command, environment, python, rankscope, without_traceback
 
-COMMANDS = ("analyze", "compare", "list", "doctor")
+COMMANDS = ("analyze", "compare", "verify", "list", "doctor")
 SMALL = ("analyze", "--n", "8", "--d", "2")
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from rankscope import certificates
 from rankscope.attention.build import attention, single
 from rankscope.attention.definition import numbers_of
 from rankscope.certificates import Certificate, Claim, Count, Determinant, Numbers, Rank, Smallest, numbers
@@ -35,20 +34,30 @@ def test_every_claim_has_a_line_and_all_have_one(tmp_path: Path) -> None:
     done = called("verify", written(tmp_path, *TRUE))
     assert (done.status, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines[:-1]] == ["verified"] * 5
+    assert [line.split()[0] for line in lines[:-1:2]] == ["verified"] * 5
     assert "rank 3" in lines[0]
-    assert "determinant +, ln in [1.7, 1.8]" in lines[1]
-    assert "ln|det| = 1.79175946923" in lines[1]
-    assert "count above 1.5 2" in lines[3]
-    assert "log₁₀ σ_min in [−0.1, 0.1]" in lines[4]
+    assert "determinant +, ln in [1.7, 1.8]" in lines[2]
+    assert "ln|det| = 1.79175946923" in lines[3]
+    assert "singular values above 1.5: 2" in lines[6]
+    assert "log₁₀ σ_min in [−0.1, 0.1]" in lines[8]
+    assert all(line.startswith(" " * 11) for line in lines[1:-1:2])
     assert lines[-1] == "verified: 5 claims on diagonal, 3 × 3, stored"
+
+
+def test_bounds_are_shown_as_they_were_verified(tmp_path: Path) -> None:
+    """To 13 digits ln 6 = 1.7917594692280550… would not lie between these: what is printed would be false."""
+    done = called("verify", written(tmp_path, Determinant(1, 1.7917594692280547, 1.7917594692280552)))
+    assert "verified   determinant +, ln in [1.7917594692280547, 1.7917594692280552]" in done.stdout
+    done = called("verify", written(tmp_path, Count(1.0 + 2.0**-52, 2, 2), Count(2.0, 0, 9)))
+    assert "singular values above 1.0000000000000002: 2\n" in done.stdout
+    assert "singular values above 2: in [0, 9]\n" in done.stdout
 
 
 def test_what_is_not_verified_is_named_and_ends_with_one(tmp_path: Path) -> None:
     path = written(tmp_path, Rank(3, 3), Rank(2, 2), Determinant(0), Count(2.0, 1, 1))
     done = called("verify", path)
     assert (done.status, done.stderr) == (1, "")
-    assert [line.split()[0] for line in done.stdout.splitlines()[:-1]] == [
+    assert [line.split()[0] for line in done.stdout.splitlines()[:-1:2]] == [
         "verified", "refuted", "refuted", "undecided",
     ]  # fmt: skip
     assert "determinant zero" in done.stdout
@@ -72,14 +81,14 @@ def test_json_is_for_machines(tmp_path: Path) -> None:
 def test_a_label_cannot_write_to_the_terminal(tmp_path: Path) -> None:
     done = called("verify", written(tmp_path, Rank(3, 3), label="a\x1b[2J\nverified: all"))
     assert "\x1b" not in done.stdout
-    assert len(done.stdout.splitlines()) == 2
+    assert len(done.stdout.splitlines()) == 3
 
 
 # --------------------------------------------------------------------------------------------------------------- input
 
 
 def test_a_companion_is_read_safely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(certificates, "EMBEDDED", 1)
+    monkeypatch.setattr("rankscope.certificates.certificate.EMBEDDED", 1)
     tokens = np.random.default_rng(0).standard_normal((2, 6, 2))
     linear = numbers_of(single(attention(*tokens, kernel="linear", mask="causal")))
     softmax = numbers_of(single(attention(*tokens, mask="causal")))
@@ -94,7 +103,7 @@ def test_a_companion_is_read_safely(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_stored_matrix_is_found_in_any_file_that_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(certificates, "EMBEDDED", 1)
+    monkeypatch.setattr("rankscope.certificates.certificate.EMBEDDED", 1)
     path, beside = Certificate("", stored(), (Rank(3, 3),)).write(tmp_path / "c.json")
     stack = np.stack([np.full((3, 3), np.nan), DIAGONAL]).astype(np.float32)
     np.save(tmp_path / "one.npy", DIAGONAL)

@@ -149,10 +149,10 @@ def placed(table: Table, *, over: str | None = None, layer: int | None = None, s
     )
 
 
-def stacked() -> Table:
+def stacked(scale: float = 1.0) -> Table:
     """2 layers × 8 heads, the mean of each layer and the product, whose spectra are far from those of the heads."""
     parts = [
-        result(attention(32, i, causal=True), f"layer {i // 8} head {i}", -30.0, number=i, layer=i // 8)
+        result(attention(32, i, causal=True, scale=scale), f"layer {i // 8} head {i}", -30.0, number=i, layer=i // 8)
         for i in range(16)
     ]
     weights = [attention(32, i, causal=False) for i in range(2)]
@@ -234,6 +234,83 @@ def mixed() -> Table:
     return joined([*some, refused(2), replace(empty(), matrices=[Matrix(3, "empty", 0, 0)], records=[])])
 
 
+def logarithms(series: Series, deepest: float, known: int | None, half: float) -> Series:
+    """What enclosures find: log10 of the values, which below the noise fall ever faster, to `deepest`."""
+    values, errors = np.asarray(series.values), np.asarray(series.errors)
+    count = int((values > errors).sum())
+    start, noise = float(np.log10(values[count - 1])), len(values) - count
+    tail = start + (deepest - start) * (np.arange(1, noise + 1) / max(noise, 1)) ** 2
+    logs = [*np.log10(values[:count]).tolist(), *tail.tolist()][:known]
+    halves = ([1e-13] * count + [half] * noise)[:known]
+    return replace(series, name="log10_singular_values", index=series.index[:known], values=logs, errors=halves)
+
+
+def deepened(table: Table, *deepest: float, known: int | None = None, half: float = 1e-12) -> Table:
+    """The same result with every singular value enclosed, down to `deepest`: one for all spectra, or one for each."""
+    depths = deepest * len(table.series) if len(deepest) == 1 else deepest
+    more = [logarithms(each, depth, known, half) for each, depth in zip(table.series, depths, strict=True)]
+    return replace(table, series=[*table.series, *more])
+
+
+def enclosed() -> Table:
+    """Eight values that are noise, and where the true ones lie."""
+    return deepened(result(attention(64, 0, causal=True, scale=12), "causal", -140.7), -140.7)
+
+
+def deepest() -> Table:
+    """True values that float64 cannot hold."""
+    return deepened(result(attention(64, 0, causal=True, scale=12), "causal", -684.1), -684.1)
+
+
+def shallow() -> Table:
+    """One value in the noise, and the true one right beside it."""
+    return deepened(result(attention(64, 0, causal=True), "causal", -18.1), -18.1)
+
+
+def partly() -> Table:
+    """The last two values are zero or not resolved; those before are known within a few orders of magnitude."""
+    return deepened(result(attention(64, 0, causal=True, scale=12), "causal"), -140.7, known=62, half=7.0)
+
+
+def agreeing() -> Table:
+    """Every singular value enclosed, and none that LAPACK does not know."""
+    return deepened(bidirectional(), 0.0)
+
+
+def three_enclosed() -> Table:
+    return deepened(three(), -40.25, 0.0, 0.0)
+
+
+def orders() -> Table:
+    """Matrices of different sizes, each with a tail."""
+    sizes = {64: -140.7, 48: -80.0, 32: -30.0}
+    parts = [
+        deepened(result(attention(n, 0, causal=True, scale=8), f"n = {n}", depth, number=n), depth)
+        for n, depth in sizes.items()
+    ]
+    return joined(parts)
+
+
+def heads_enclosed() -> Table:
+    """6 layers × 12 heads, of which some have no noise."""
+    return deepened(heads(), *(-30.0 - i for i in range(72)))
+
+
+def seeded_enclosed() -> Table:
+    return deepened(seeded(), -60.0)
+
+
+def stacked_enclosed() -> Table:
+    """Heads with noise, and means and a product without."""
+    return deepened(stacked(scale=6.0), *(-30.0 - i for i in range(16)), 0.0, 0.0, 0.0)
+
+
+def one_of_two_enclosed() -> Table:
+    """Two matrices with noise: of one alone it is known what lies below."""
+    matrix = attention(64, 1, causal=True, scale=12)
+    return joined([enclosed(), result(matrix, "not enclosed", -90.0, number=1)])
+
+
 TABLES: dict[str, Callable[[], Table]] = {
     each.__name__: each
     for each in (
@@ -260,5 +337,16 @@ TABLES: dict[str, Callable[[], Table]] = {
         all_refused,
         empty,
         mixed,
+        enclosed,
+        deepest,
+        shallow,
+        partly,
+        agreeing,
+        three_enclosed,
+        orders,
+        heads_enclosed,
+        seeded_enclosed,
+        stacked_enclosed,
+        one_of_two_enclosed,
     )
 }

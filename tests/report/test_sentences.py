@@ -31,6 +31,35 @@ def made(*wanted: str, **changes: Any) -> Table:
 # ------------------------------------------------------------------------------------------------ the ranks, one matrix
 
 
+def test_values_that_lapack_cannot_tell_from_noise_are_counted_and_the_true_ones_named() -> None:
+    array = rs.synthetic(n=96, d=64, mask="causal", scale=4.0)
+    text = of(array, spectrum="exact")
+    found = rs.analyze(array, spectrum="exact").table
+    plain, deep = found.series
+    noise = [i for i, (value, bound) in enumerate(zip(plain.values, plain.errors, strict=True)) if value <= bound]
+    ends = [f"10^{deep.values[i]:.6g}".replace("-", "−") for i in (noise[0], noise[-1])]
+    assert len(noise) > 1
+    assert (
+        f"{len(noise)} of LAPACK's 96 singular values lie below their error bounds and may be noise; the true ones run "
+        f"from {ends[0]} to {ends[1]} (enclosed)." in text
+    )
+    assert f"{found['log10_sigma_min'].value:.6g}".replace("-", "−") in ends[1], "as the list of measures has it"  # type: ignore[union-attr]
+    assert "LAPACK" not in of(array)
+
+
+def test_one_value_in_the_noise_is_one() -> None:
+    text = of(rs.synthetic(n=64, d=16, mask="causal"), spectrum="exact")
+    assert (
+        "1 of LAPACK's 64 singular values lies below its error bound and may be noise; the true one is 10^−18.0503 "
+        "(enclosed)." in text
+    )
+
+
+def test_a_spectrum_without_noise_has_no_true_tail() -> None:
+    assert "LAPACK" not in of(rs.synthetic(n=16, d=4), spectrum="exact")
+    assert "LAPACK" not in of(rs.synthetic(n=16, d=4, kernel="linear"), spectrum="exact")
+
+
 def test_a_full_exact_rank_above_the_numerical_one_is_explained() -> None:
     text = of(rs.synthetic(n=512, d=64, mask="causal"))
     assert "The exact rank is full, because the matrix is lower triangular with a positive diagonal." in text

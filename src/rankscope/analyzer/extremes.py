@@ -72,8 +72,7 @@ def x_log_x(x: Float64) -> Float64:
 
 def entropic(weights: Float64) -> float:
     """exp of the Shannon entropy of weights, normalised to sum to one."""
-    shares = weights[weights > 0] / weights.sum()
-    return math.exp(-float((shares * np.log(shares)).sum()))
+    return math.exp(-float(x_log_x(weights / weights.sum()).sum()))
 
 
 def nearest_to(low: Float64, high: Float64, threshold: Callable[[Float64], float]) -> Float64:

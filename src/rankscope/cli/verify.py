@@ -76,8 +76,8 @@ def stored(values: Any, matrix: "Numbers") -> Any:
 
 
 def in_words(certificate: "Certificate", verdicts: "list[Verdict]") -> str:
-    """One line for each claim, and one for all."""
-    lines = [f"{each.verdict:<10} {claimed(each.claim):<32} {each.because}" for each in verdicts]
+    """Two lines for each claim, the claim and the proof, and one for all."""
+    lines = [f"{each.verdict:<10} {claimed(each.claim)}\n{'':<10} {each.because}" for each in verdicts]
     return "\n".join([*lines, concluded(certificate, verdicts)])
 
 
@@ -93,7 +93,7 @@ def claimed(claim: Any) -> str:
         case Determinant(sign, low, high):
             return f"determinant {'+' if sign > 0 else '−'}, ln {between(low, high)}"
         case Count(tolerance, low, high):
-            return f"count above {shown(tolerance)} {between(low, high)}"
+            return f"singular values above {shown(tolerance)}: {between(low, high)}"
     return f"log₁₀ σ_min {between(claim.low, claim.high)}"
 
 
@@ -103,9 +103,8 @@ def between(low: float | None, high: float | None) -> str:
 
 
 def shown(number: float | None) -> str:
-    """A number that is known, or a mark for one that is not; short, with a true minus sign."""
-    text = "…" if number is None else f"{number:.13g}"
-    return text.replace("-", "−")
+    """A number that is known, or a mark for one that is not; all its digits, with a true minus sign."""
+    return "…" if number is None else str(number).removesuffix(".0").replace("-", "−")
 
 
 def concluded(certificate: "Certificate", verdicts: "list[Verdict]") -> str:

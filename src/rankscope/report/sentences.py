@@ -5,13 +5,15 @@ from collections.abc import Iterator
 
 from rankscope.records import Matrix, Record, Table
 from rankscope.report.cells import counted, number, printable, short
+from rankscope.report.figures._curve import curves_of
 
 
 def sentences(table: Table) -> list[str]:
     """What the numbers of a table mean together: for one matrix its ranks, for several what differs."""
     measured = [matrix for matrix in table.matrices if any(r.status == "ok" for r in table.of(matrix))]
     if len(table.matrices) == 1:
-        return [text for matrix in measured for text in of_one(found(table, matrix), table.of(matrix), matrix)]
+        tail = list(below_lapack(table))
+        return [text for matrix in measured for text in of_one(found(table, matrix), table.of(matrix), matrix, tail)]
     return [] if table.summary() else list(of_several(table, measured))
 
 
@@ -20,8 +22,8 @@ def found(table: Table, matrix: Matrix) -> dict[str, Record]:
     return {record.measure: record for record in reversed(table.of(matrix))}
 
 
-def of_one(records: dict[str, Record], every: list[Record], matrix: Matrix) -> Iterator[str]:
-    """What one matrix shows; ranks are compared that speak of the same subject."""
+def of_one(records: dict[str, Record], every: list[Record], matrix: Matrix, tail: list[str]) -> Iterator[str]:
+    """What one matrix shows; ranks are compared that speak of the same subject. `tail` follows what is said of them."""
     numerical = records.get("rank_numerical")
     same = [r for r in every if r.measure == "rank_exact" and (numerical is None or r.subject == numerical.subject)]
     exact = same[0] if same else records.get("rank_exact")
@@ -31,6 +33,7 @@ def of_one(records: dict[str, Record], every: list[Record], matrix: Matrix) -> I
         said = exact_against_numerical(exact, numerical, size)
         yield f"As stored: {said}" if stored else said
         yield from raised(records.get("rank_scores"), numerical, matrix)
+    yield from tail
     if numerical is not None and numerical.details.get("rule") == "storage":
         yield f"Stored in {matrix.dtype}, the matrix has the tolerance of what rounding can have made of zero."
     yield from carried(records, size)
@@ -70,6 +73,19 @@ def exact_against_numerical(exact: Record, numerical: Record, size: int) -> str:
             "rank is full does not follow from the structure alone."
         )
     return f"The numerical rank at the tolerance{bar} is {count} of {size}."
+
+
+def below_lapack(table: Table) -> Iterator[str]:
+    """How many values LAPACK cannot tell from noise, and where the true ones lie, if they were enclosed."""
+    for curve in curves_of(table):
+        count, of = int(curve.truth.sum()), len(curve.values)
+        if count:
+            logs = curve.logs[curve.truth[: len(curve.logs)]] + math.log10(curve.largest)
+            first, last = (f"10^{number(float(each), 6)}" for each in (logs[0], logs[-1]))
+            one = count == 1
+            lie = "lies below its error bound" if one else "lie below their error bounds"
+            where = f"the true one is {last}" if one else f"the true ones run from {first} to {last}"
+            yield f"{count} of LAPACK's {of} singular values {lie} and may be noise; {where} (enclosed)."
 
 
 def raised(scores: Record | None, numerical: Record, matrix: Matrix) -> Iterator[str]:

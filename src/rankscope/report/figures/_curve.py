@@ -7,7 +7,7 @@ Nothing here draws.
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -26,7 +26,10 @@ FROM_SPECTRUM: Final = ("rank_numerical", "effective_rank", "sigma_max")
 
 @dataclass(frozen=True)
 class Curve:
-    """One spectrum, divided by its largest value; `bounds` are the error bounds on the same scale."""
+    """One spectrum, divided by its largest value; `bounds` are the error bounds on the same scale.
+
+    `logs` are log10 of the true values on that scale, as far as they were enclosed, and `halves` the half widths.
+    """
 
     matrix: Matrix
     series: Series
@@ -35,6 +38,8 @@ class Curve:
     largest: float
     rank: Record | None
     log_least: Record | None
+    logs: Array = field(default_factory=lambda: np.empty(0))
+    halves: Array = field(default_factory=lambda: np.empty(0))
 
     @property
     def index(self) -> Array:
@@ -56,6 +61,12 @@ class Curve:
     def noise(self) -> Flags:
         """Values that do not: all that is known of them is that they are small."""
         return ~self.data & ~self.zero
+
+    @property
+    def truth(self) -> Flags:
+        """Values in the noise in whose place the true one is known."""
+        known: Flags = self.noise & (self.index <= len(self.logs))
+        return known
 
     @property
     def floor(self) -> float:
@@ -111,7 +122,18 @@ def curve_of(series: Series, table: Table) -> Curve | None:
     largest = float(values.max())
     matrix = next(matrix for matrix in table.matrices if matrix.id == series.matrix)
     rank, log_least = (record_of(series, measure, table.records) for measure in ("rank_numerical", "log10_sigma_min"))
-    return Curve(matrix, series, values / largest, bounds / largest, largest, rank, log_least)
+    logs, halves = logarithms_of(series, table.series)
+    scale = math.log10(largest)
+    return Curve(matrix, series, values / largest, bounds / largest, largest, rank, log_least, logs - scale, halves)
+
+
+def logarithms_of(series: Series, among: Iterable[Series]) -> tuple[Array, Array]:
+    """log10 of the true values of the same matrix, layer, head and seed, and the half widths; else nothing."""
+    place = (series.matrix, series.layer, series.head, series.over, series.seed)
+    for each in among:
+        if each.name == "log10_singular_values" and (each.matrix, each.layer, each.head, each.over, each.seed) == place:
+            return np.asarray(each.values[: len(series.values)]), np.asarray(each.errors[: len(series.values)])
+    return np.empty(0), np.empty(0)
 
 
 def record_of(series: Series, measure: str, records: Iterable[Record]) -> Record | None:

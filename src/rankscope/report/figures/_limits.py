@@ -162,6 +162,8 @@ def draw_hidden(room: Room, curves: list[Curve], bottom: float, *, brief: bool) 
     exponents = [exponent for exponent, _ in hidden]
     depth = max(exponent - math.log10(curve.largest) for exponent, curve in hidden) - math.log10(bottom)
     where = "far below this axis" if depth < -3 else "below this axis" if depth < 0 else "in the noise"
+    if all(curve.truth.any() for _, curve in hidden):
+        where = "see the lower panel"
     ends = (min(exponents), max(exponents))
     share = f"all {len(curves)}" if len(hidden) == len(curves) else f"{len(hidden)} of {len(curves)}"
     of = f" of {share} matrices" if len(curves) > 1 else ""

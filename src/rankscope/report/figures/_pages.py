@@ -20,6 +20,7 @@ from rankscope.report.figure import METADATA, fonts, painter, printable, reading
 WIDTH, HEIGHT = 8.27, 11.69  # A4, in inches
 FIGURE = (6.5, 4.1)
 LEFT = 0.9
+FOOT = 0.75  # text ends above the number of the page
 TOP = HEIGHT - 0.95
 LEADING = 11.4 / 72  # from one line to the next
 ROWS = 60  # lines of text on a page
@@ -36,7 +37,8 @@ def pdf(table: Table, rows: list[str], name: str, *, headline: str, title: str) 
     parts = [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]
     buffer = BytesIO()
     with style():
-        pages = [figure_page(table, name, headline), *map(text_page, parts)]
+        first = figure_page(table, name, headline)
+        pages = [first, *continued(first), *map(text_page, parts)]
         with PdfPages(buffer, metadata={**METADATA["pdf"], "Title": title}) as document:
             for number, page in enumerate(pages, start=1):
                 document.savefig(numbered(page, number, len(pages)))
@@ -64,6 +66,21 @@ def figure_page(table: Table, name: str, headline: str) -> Figure:
     for number, row in enumerate(rows):
         write(page, bottom - 0.35 - number * LEADING, row, fontsize=8.5, color="#444444")
     return page
+
+
+def continued(page: Figure) -> list[Figure]:
+    """A second page with those paragraphs that a tall figure has pushed below the end of the first; they leave it."""
+    rows = page.texts
+    fitting = next((i for i, row in enumerate(rows) if row.get_text() and row.get_position()[1] < FOOT / HEIGHT), None)
+    if fitting is None:
+        return []
+    while rows[fitting - 1].get_text() and fitting > 2:
+        fitting -= 1
+    following = Figure(figsize=(WIDTH, HEIGHT))
+    for number, row in enumerate(rows[fitting:]):
+        write(following, TOP - number * LEADING, row.get_text(), fontsize=8.5, color="#444444")
+        row.remove()
+    return [following]
 
 
 def text_page(rows: list[str]) -> Figure:

@@ -16,10 +16,18 @@ Light band: the tolerances of the numerical ranks, from the least to the greates
 rank of a matrix is the number of its values above its own tolerance.
 
 Arrow: the true smallest value is known by another way. It lies in the noise, or below the axis.
+
+Lower panel: the last values once more, on an axis that reaches the true ones, which were enclosed in multiprecision.
+The line joins those; where LAPACK returns noise, its dots are grey and the marks of the true values open.
+
+Pale bars: the true value is known less closely, and lies somewhere within.
+
+Grey line: below it, in the lower panel, what LAPACK returns is smaller than the bound of its own error.
 """
 
-import math
 from collections.abc import Sequence
+from itertools import cycle
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -43,7 +51,9 @@ from rankscope.report.figures._curve import (
     names_of,
     reasons_for_none,
 )
-from rankscope.report.figures._limits import distinct, draw_limits, floor_of, ranks, tolerances
+from rankscope.report.figures._frame import frame
+from rankscope.report.figures._limits import draw_limits, ranks
+from rankscope.report.figures._tail import Stroke, add_panels, draw_tail
 from rankscope.report.figures._text import (
     GREY,
     LINE,
@@ -74,8 +84,8 @@ def draw(figure: Figure, table: Table) -> None:
         UsageError: RS003, the table holds no spectra although it could.
     """
     check_spectra(table)
-    axes = figure.add_subplot()
     curves = curves_of(table)
+    axes, lower = add_panels(figure, curves)
     write_title(axes, table, [curve.matrix for curve in curves] or table.matrices)
     if not curves:
         write_reasons(axes, reasons_for_none(table))
@@ -84,15 +94,19 @@ def draw(figure: Figure, table: Table) -> None:
     groups = by_seed(curves)
     few = len(groups) <= FEW and len(curves) > 1
     if len(curves) == 1:
-        entries = draw_one(axes, curves[0])
+        entries, strokes = draw_one(axes, curves[0])
     elif few:
-        entries = draw_few(axes, groups)
+        entries, strokes = draw_few(axes, groups)
     else:
-        entries = draw_many(figure, axes, curves)
+        entries, strokes = draw_many(figure, axes, curves)
+    if lower is not None:
+        entries += draw_tail(lower, strokes)
+        figure.align_ylabels([axes, lower])
     brief = few and len(groups) == len(curves)  # the legend has the numbers of each
     entries += draw_limits(axes, curves, bottom, [] if few else parts_of(curves)[0], brief=brief)
     entries += without_curve(table, curves)
-    write_legend(figure, axes, entries, single_column=len(curves) > 1 or any(entry.is_wide for entry in entries))
+    several = len(curves) > 1 or any(entry.is_wide for entry in entries)
+    write_legend(figure, lower or axes, entries, single_column=several)
 
 
 def write_reasons(axes: Axes, reasons: list[str]) -> None:
@@ -108,7 +122,7 @@ def write_reasons(axes: Axes, reasons: list[str]) -> None:
 # --- curves -----------------------------------------------------------------------------------------------------
 
 
-def draw_one(axes: Axes, curve: Curve) -> list[Entry]:
+def draw_one(axes: Axes, curve: Curve) -> tuple[list[Entry], list[Stroke]]:
     """One spectrum with its noise."""
     marker = "o" if curve.order <= 64 else ""
     (line,) = axes.plot(curve.index, only(curve.values, curve.data), linestyle="-", marker=marker, zorder=3)
@@ -119,12 +133,12 @@ def draw_one(axes: Axes, curve: Curve) -> list[Entry]:
         entries.append(remark(f"{counted(curve.zero)} exactly 0: not on this axis"))
     if len(curve.values) < curve.order:
         entries.append(remark(f"only the leading {len(curve.values)} of {curve.order} values are known"))
-    return entries
+    return entries, [Stroke(curve, line)]
 
 
-def draw_few(axes: Axes, groups: list[list[Curve]]) -> list[Entry]:
+def draw_few(axes: Axes, groups: list[list[Curve]]) -> tuple[list[Entry], list[Stroke]]:
     """A handful of spectra, each with its own colour, dash and marker; those that differ in the seed share them."""
-    entries = []
+    entries, strokes = [], []
     for place, (group, name) in enumerate(zip(groups, names_of(groups), strict=True)):
         first, *others = group
         step = max(1, len(first.values) // 9)
@@ -133,13 +147,15 @@ def draw_few(axes: Axes, groups: list[list[Curve]]) -> list[Entry]:
         (line,) = axes.plot(first.index, only(first.values, first.data), markevery=every, zorder=3, linewidth=emphasis)
         for curve in others:
             heights = only(curve.values, curve.data)
-            axes.plot(curve.index, heights, color=line.get_color(), linestyle="-", marker="", linewidth=0.6, zorder=3)
+            style: dict[str, Any] = {"color": line.get_color(), "linestyle": "-", "marker": "", "linewidth": 0.6}
+            strokes.append(Stroke(curve, *axes.plot(curve.index, heights, zorder=3, **style)))
         if others:  # dashes of many thin lines make a blur: one marked line stands for the group
             line.set_linewidth(0.6)
             line.set_linestyle("-")
         line.set_gid(None if place else "curve")
         entries.append(Entry(line, name, facts(group)))
-    return entries + draw_noise(axes, [curve for group in groups for curve in group], NOISE)
+        strokes.append(Stroke(first, line))
+    return entries + draw_noise(axes, [curve for group in groups for curve in group], NOISE), strokes
 
 
 def facts(group: list[Curve]) -> str:
@@ -162,39 +178,39 @@ def parts_of(curves: list[Curve]) -> tuple[list[Curve], list[Curve]]:
     return (heads, [curve for curve in curves if curve.series.over]) if heads else (curves, [])
 
 
-def draw_many(figure: Figure, axes: Axes, curves: list[Curve]) -> list[Entry]:
+def draw_many(figure: Figure, axes: Axes, curves: list[Curve]) -> tuple[list[Entry], list[Stroke]]:
     """Thin lines, coloured by layer where there are several layers, with their median; means and products apart."""
     heads, aggregates = parts_of(curves)
     colours = colour_by_layer(figure, axes, [curve.series.layer for curve in heads])
     paths = [np.column_stack([curve.index, only(curve.values, curve.data)]) for curve in heads]
     lines = LineCollection(paths, linewidths=0.6, colors=colours, zorder=3, gid="curve")
     axes.add_collection(lines, autolim=False)
-    sample = Line2D([], [], color=colours[len(heads) // 2], linewidth=0.8)
+    samples = [Line2D([], [], color=colour, linewidth=0.8, linestyle="-", marker="") for colour in colours]
     zeros = sum(int(curve.zero.sum()) for curve in curves)
     what = f"{len(heads)} {'heads' if aggregates else 'spectra'}"
-    entries = [Entry(sample, "", what + ", coloured by layer" * (len(set(colours)) > 1))]
+    entries = [Entry(samples[len(heads) // 2], "", what + ", coloured by layer" * (len(set(colours)) > 1))]
     if len({len(curve.values) for curve in heads}) == 1 < len(heads):
         # A value in the noise counts as less than any other: where most are noise, the median is not known.
         median = np.median([np.where(curve.data, curve.values, 0.0) for curve in heads], axis=0)
         drawn = only(median, median > 0)
         (line,) = axes.plot(heads[0].index, drawn, color="black", linestyle="--", marker="", zorder=5)
         entries.append(Entry(line, "", f"median of the {len(heads)} heads" if aggregates else "their median"))
-    entries += draw_aggregates(axes, aggregates)
-    entries += draw_noise(axes, curves, NOISE)
+    named, strokes = draw_aggregates(axes, aggregates)
+    entries += named + draw_noise(axes, curves, NOISE)
     if zeros:
         entries.append(remark(f"{zeros} values exactly 0: not on this axis"))
-    return entries
+    return entries, [*map(Stroke, heads, samples), *strokes]
 
 
-def draw_aggregates(axes: Axes, curves: list[Curve]) -> list[Entry]:
+def draw_aggregates(axes: Axes, curves: list[Curve]) -> tuple[list[Entry], list[Stroke]]:
     """Means over heads and products over layers: each with its name, or where they are many, each kind."""
     named = by_seed(curves)
     kinds = [[curve for curve in curves if curve.series.over == over] for over in dict.fromkeys(map(over_of, curves))]
     few = len(named) <= NAMED
-    groups = named if few else kinds[: len(EMPHASIS)]
+    groups = named if few else kinds
     names = names_of(named) if few else [kind_of(group) for group in groups]
-    entries = []
-    for group, name, (colour, marker) in zip(groups, names, EMPHASIS, strict=False):
+    entries, strokes = [], []
+    for group, name, (colour, marker) in zip(groups, names, cycle(EMPHASIS), strict=False):
         for curve in group:
             step = max(1, len(curve.values) // 9)
             heights = only(curve.values, curve.data)
@@ -202,8 +218,9 @@ def draw_aggregates(axes: Axes, curves: list[Curve]) -> list[Entry]:
             (line,) = axes.plot(curve.index, heights, "-", color=colour, marker=marker, markevery=step, zorder=4)
             line.set_linewidth(width)
             line.set_markersize(3)
+            strokes.append(Stroke(curve, line))
         entries.append(Entry(line, name, facts(group) if few or len(group) == 1 else f": {ranks(group)}"))
-    return entries
+    return entries, strokes
 
 
 def kind_of(group: list[Curve]) -> str:
@@ -226,7 +243,7 @@ def colour_by_layer(figure: Figure, axes: Axes, layers: Sequence[int | None]) ->
     steps = max(known) - min(known) + 1
     colours = ListedColormap(matplotlib.colormaps["cividis"](np.linspace(0.0, 0.9, steps)))
     scale = ScalarMappable(Normalize(min(known) - 0.5, max(known) + 0.5), colours)
-    bar = figure.colorbar(scale, ax=axes, ticks=MaxNLocator(6, integer=True), shrink=0.6, aspect=18, pad=0.02)
+    bar = figure.colorbar(scale, ax=figure.axes, ticks=MaxNLocator(6, integer=True), shrink=0.6, aspect=18, pad=0.02)
     bar.set_label("layer")
     bar.outline.set_linewidth(0)
     return [to_hex(colour) for colour in scale.to_rgba(np.asarray(known))]
@@ -239,13 +256,16 @@ def draw_noise(axes: Axes, curves: list[Curve], words: str) -> list[Entry]:
     seen = heights >= axes.get_ylim()[0]
     if not heights.size:
         return []
+    deeper = all(curve.truth.any() for curve in curves if curve.noise.any())
+    lost = np.count_nonzero(~seen & (heights > 0) if deeper else ~seen)
     if not seen.any():
-        return [remark(f"{words} and below this axis: noise")]
+        dot = Line2D([], [], linestyle="", marker=".", markersize=2.5, color=PALE)
+        return [Entry(dot, "", f"{words}: noise")] if deeper else [remark(f"{words} and below this axis: noise")]
     places, heights = places[seen], heights[seen]
     step = max(1, len(places) // DOTS)
     (dots,) = axes.plot(places[::step], heights[::step], ".", markersize=2.5, color=PALE, zorder=2, gid="grey-dots")
-    lost = np.count_nonzero(~seen)
-    return [Entry(dots, "", f"{words}: noise" + (f" ({lost} below this axis)" if lost else ""))]
+    note = f" ({lost} {'in the lower panel alone' if deeper else 'below this axis'})" if lost else ""
+    return [Entry(dots, "", f"{words}: noise{note}")]
 
 
 # --- small things -----------------------------------------------------------------------------------------------
