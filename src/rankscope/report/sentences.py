@@ -56,9 +56,11 @@ def exact_against_numerical(exact: Record, numerical: Record, size: int) -> str:
         )
     if full and count < size:
         below = counted(size - int(count), "singular value")
+        enclosed = numerical.guarantee == "enclosed"
+        lie = f"{'lies' if size - int(count) == 1 else 'lie'} below it" if enclosed else "cannot be told from zero"
         return (
-            f"{full}At the tolerance{bar} {below} cannot be told from zero, so that a numerical rank of {count} says "
-            "something about the tolerance, not about the matrix."
+            f"{full}At the tolerance{bar} {below} {lie}, so that a numerical rank of {count} says something about the "
+            "tolerance, not about the matrix."
         )
     if exact.value is not None and exact.value == count:
         return (
