@@ -324,3 +324,31 @@ def rounded(value: Fraction, bits: int, minimum: int) -> Fraction:
         exponent += 1
     step = Fraction(2) ** (exponent - bits + 1)
     return round(value / step) * step  # round() of a Fraction is to the even neighbour
+
+
+# --------------------------------------------------------------------------------------------------- exact spectra
+
+
+def exact_singular_values(matrix: Any) -> list[Any]:
+    """Balls around the singular values of a rational matrix, in descending order; zeros and multiplicities are exact.
+
+    They are roots of the characteristic polynomial of AᵀA, which is known exactly: flint divides it into factors
+    without multiple roots and encloses the roots of those. No vectors, no perturbation, no floating point.
+    """
+    rows, columns = matrix.nrows(), matrix.ncols()
+    gram = matrix.transpose() * matrix if columns <= rows else matrix * matrix.transpose()
+    whole, below = gram.numer_denom()
+    if min(rows, columns) == 0:
+        return []
+    found = [
+        flint.arb(0) if value == 0 else (value.real / flint.arb(below)).sqrt()
+        for value, count in whole.charpoly().complex_roots()
+        for _ in range(count)
+    ]
+    return sorted(found, key=lambda value: size_of(value), reverse=True)
+
+
+def size_of(ball: Any) -> Fraction:
+    """The midpoint of a ball as a rational number: floats would not tell 10^-400 from 0."""
+    mantissa, exponent = ball.mid().man_exp()
+    return int(mantissa) * Fraction(2) ** int(exponent)

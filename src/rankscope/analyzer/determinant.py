@@ -175,17 +175,20 @@ def combined(parts: Sequence[LogDet], over: str) -> LogDet:
     return LogDet(
         None if None in signs else math.prod(sign for sign in signs if sign is not None),
         total,
-        added([part.low for part in parts]),
-        added([part.high for part in parts]),
+        added([part.low for part in parts], -math.inf),
+        added([part.high for part in parts], math.inf),
         guarantee,
         method,
         because,
     )
 
 
-def added(bounds: list[float | None]) -> float | None:
-    """The sum of bounds, known only if every one is."""
-    return None if None in bounds else math.fsum(bound for bound in bounds if bound is not None)
+def added(bounds: list[float | None], outwards: float) -> float | None:
+    """The sum of bounds, known only if every one is; of several it is rounded towards `outwards`."""
+    known = [bound for bound in bounds if bound is not None]
+    if len(known) < len(bounds):
+        return None
+    return known[0] if len(known) == 1 else math.nextafter(math.fsum(known), outwards)
 
 
 def singular(because: str) -> LogDet:

@@ -1,6 +1,7 @@
 """The singular values of one matrix enclosed within a budget: those above a floor, or all that are not zero."""
 
 import math
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,9 @@ from rankscope.attention.operators import Operator, Pair
 from rankscope.attention.structure import square
 from rankscope.errors import error
 
+RELATIVE: Final = 1e-9
+"""The relative width to which every value of an exact spectrum is known at least."""
+
 FLOOR: Final = 1e-18
 """Singular values below this fraction of ‖A‖_F are only bounded, unless all are asked for."""
 
@@ -24,8 +28,8 @@ def enclosed_spectrum(
     operator: Operator, plain: Spectrum, rank: int, relative_floor: float, ledger: Ledger, first_bits: int = 0
 ) -> Spectrum:
     """Every singular value above a floor enclosed to about eleven digits; for the floor 0 all that are not zero."""
-    if plain.guarantee == "proved" or plain.largest == 0.0 or not math.isfinite(plain.frobenius):
-        return plain
+    if plain.guarantee == "proved" or not math.isfinite(plain.frobenius):
+        return with_logs(plain) if relative_floor == 0 else plain
     topic, finest = "spectrum", relative_floor or 1.0
     best = plain
     for bits in widening(max(first_bits, 64 * math.ceil((MARGIN - math.log2(finest)) / 64))):
@@ -37,7 +41,7 @@ def enclosed_spectrum(
             floor = float(plain.frobenius) * relative_floor
             found = enclose(matrix, rank, scaled_ball(floor, plain.exponent))
             best = of_intervals(found, plain, bits, complete=relative_floor == 0)
-            if all(each.low > 0 or each.high <= scaled_ball(floor, plain.exponent) for each in found):
+            if all(resolved(each, scaled_ball(floor, plain.exponent), relative_floor == 0) for each in found):
                 return best
         ledger.note(topic, f"{route}: some values are not separated from zero")
     return best
@@ -53,10 +57,15 @@ def enclosed_product(pair: Pair, ledger: Ledger) -> tuple[Float64, Float64] | No
     with precision(bits):
         product = exact_matrix(pair.left) * exact_matrix(pair.right).transpose()
         found = enclose(product, inner, frobenius(product) * flint.arb(FLOOR))[:inner]
-    low, high = (
-        np.array([bound(getattr(each, end)) for each in found]) for end, bound in (("low", below), ("high", above))
-    )
-    return (low + high) / 2, np.nextafter((high - low) / 2, math.inf)
+    low, high = ends_of(found, flint.arb(1))
+    return low / 2 + high / 2, np.where(high > 0, np.nextafter((high - low) / 2, math.inf), 0.0)
+
+
+def ends_of(found: list[Interval], unit: Any) -> tuple[Float64, Float64]:
+    """The ends of intervals in a unit, as float64 rounded outwards; a zero stays zero."""
+    low = np.array([max(below(each.low / unit), 0.0) for each in found])
+    high = np.array([0.0 if each.high == 0 else above(each.high / unit) for each in found])
+    return low, high
 
 
 def precision_for(log10_smallest: float, size: float) -> int:
@@ -72,14 +81,31 @@ def scaled_ball(value: float, exponent: int) -> Any:
     return flint.arb(value) * flint.arb(2) ** exponent
 
 
+def resolved(each: Interval, floor: Any, sharply: bool) -> bool:
+    """Whether a value is separated from zero, and known to `RELATIVE` where that is asked; or lies below the floor."""
+    if each.low > 0:
+        return not sharply or bool(each.high - each.low <= each.low * RELATIVE)
+    return bool(each.high <= floor)
+
+
+def with_logs(plain: Spectrum) -> Spectrum:
+    """A spectrum that is exact already, with the logarithms of its values."""
+    import flint
+
+    with precision(64):
+        ten = flint.arb(10).log()
+        logs = [flint.arb(value).log() / ten if value > 0 else None for value in plain.values.tolist()]
+        shift = flint.arb(2).log() / ten * plain.exponent
+        return replace(plain, logs=[None if log is None else (below(log + shift), above(log + shift)) for log in logs])
+
+
 def of_intervals(found: list[Interval], plain: Spectrum, bits: int, *, complete: bool) -> Spectrum:
     """Intervals as a spectrum on the scale of the plain one: midpoints, half widths, and logarithms if asked for."""
     import flint
 
-    unit, ten = flint.arb(2) ** -plain.exponent, flint.arb(10).log()
-    low = np.array([max(below(each.low * unit), 0.0) for each in found])
-    high = np.array([0.0 if each.high == 0 else above(each.high * unit) for each in found])
-    values = np.where(low > 0, (low + high) / 2, np.minimum(plain.values, high))
+    ten = flint.arb(10).log()
+    low, high = ends_of(found, flint.arb(2) ** plain.exponent)
+    values = np.where(low > 0, low / 2 + high / 2, np.minimum(plain.values, high))
     errors = np.nextafter(np.maximum(high - values, values - low), math.inf)
     errors[high == 0] = 0.0
     logs = None
@@ -94,7 +120,13 @@ def of_intervals(found: list[Interval], plain: Spectrum, bits: int, *, complete:
 def check_sum(spectrum: Spectrum, determinant: LogDet) -> None:
     """Σ ln σ_i must meet ln|det|, which was found without them; anything else would be a defect (RS402)."""
     logs = [] if spectrum.logs is None else [each for each in spectrum.logs if each is not None]
-    if determinant.low is None or determinant.high is None or not logs or len(logs) < min(spectrum.shape):
+    if (
+        determinant.guarantee != "proved"
+        or determinant.low is None
+        or determinant.high is None
+        or not logs
+        or len(logs) < min(spectrum.shape)
+    ):
         return
     low, high = (math.fsum(ends) * math.log(10) for ends in zip(*logs, strict=True))
     slack = 1e-14 * (abs(low) + len(logs))
@@ -110,7 +142,8 @@ def enclosed_smallest(operator: Operator, plain: Smallest, spectrum: Spectrum, l
     """log₁₀ σ_min = −log₁₀ ‖A⁻¹‖₂ from the inverse in balls, and the largest singular value of that."""
     import flint
 
-    if plain.guarantee != "estimated" or not square(operator.shape) or not operator.shape[0]:
+    known = plain.guarantee != "estimated" and (plain.log10 is not None or plain.guarantee == "proved")
+    if known or not square(operator.shape) or not operator.shape[0]:
         return plain
     topic, size = "log10_sigma_min", operator.shape[0]
     first = precision_for(-18.0 if plain.log10 is None else plain.log10, spectrum.frobenius)

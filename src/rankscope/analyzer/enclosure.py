@@ -12,7 +12,7 @@ of 10^−140 are enclosed to ten digits from vectors in double precision.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cmp_to_key
 from typing import Any, Final
 
@@ -50,14 +50,71 @@ def enclose(matrix: Any, rank: int, floor: Any = 0) -> list[Interval]:
     return [each if index < rank else Interval(zero, zero) for index, each in enumerate(found)]
 
 
+@dataclass(frozen=True)
+class Schur:
+    """A matrix as its leading values, the factor that their coupling with the rest costs, and the Schur complement."""
+
+    head: list[Interval]
+    factor: Any
+    rest: Any
+
+    def joined(self, tail: list[Interval]) -> list[Interval]:
+        """The intervals of the matrix, given those of the Schur complement."""
+        inner = self.head + tail
+        return in_order([Interval((x.low / self.factor).lower(), (x.high * self.factor).upper()) for x in inner])
+
+
+@dataclass(frozen=True)
+class Step:
+    """One matrix on the way: what Weyl says of its values, and its Schur complement where that is not enough.
+
+    `grown` and `shrunk` are the factors that the vectors cost, `radius` is what the midpoint may be off, and `scale`
+    the power of two that was divided out.
+    """
+
+    found: list[Interval]
+    grown: Any
+    shrunk: Any
+    radius: Any
+    scale: Any
+    schur: Schur | None = None
+
+    def joined(self, tail: list[Interval]) -> list[Interval]:
+        """The intervals of this matrix, given those of its Schur complement."""
+        found = self.found
+        if self.schur is not None:
+            found = [sharper(*both) for both in zip(found, self.schur.joined(tail), strict=True)]
+        return [
+            Interval(
+                positive((each.low * self.shrunk).lower() - self.radius) * self.scale,
+                (each.high * self.grown + self.radius).upper() * self.scale,
+            )
+            for each in found
+        ]
+
+
 def peeled(matrix: Any, rank: int, floor: Any) -> list[Interval]:
     """The intervals of one matrix: its leading values, and those of the Schur complement, where Weyl is not enough."""
+    steps: list[Step] = []
+    while not steps or steps[-1].schur is not None:
+        step = peel(matrix, rank, floor)
+        steps.append(step)
+        if step.schur is not None:
+            matrix, rank, floor = step.schur.rest, rank - len(step.schur.head), floor / step.scale
+    found: list[Interval] = []
+    for step in reversed(steps):
+        found = step.joined(found)
+    return found
+
+
+def peel(matrix: Any, rank: int, floor: Any) -> Step:
+    """One step: turn the matrix by LAPACK's vectors, take its leading values, and leave the Schur complement."""
     import flint
 
-    count = min(matrix.nrows(), matrix.ncols())
+    count, one = min(matrix.nrows(), matrix.ncols()), flint.arb(1)
     held, radius = matrix.mid(), frobenius(radii(matrix))
     size = frobenius(held)
-    unresolved = [Interval(flint.arb(0), (size + radius).upper())] * count
+    unresolved = Step([Interval(flint.arb(0), (size + radius).upper())] * count, one, one, flint.arb(0), one)
     if rank == 0 or count == 0 or size + radius < floor or not radius < size * CUT:
         return unresolved
     scale = flint.arb(2) ** magnitude(size)
@@ -67,40 +124,32 @@ def peeled(matrix: Any, rank: int, floor: Any) -> list[Interval]:
     if not max(a, b) < 0.5:
         return unresolved
     turned = exact_matrix(left).transpose() * held * exact_matrix(right)
-    found = near_diagonal(turned)
-    cut = leading(values, rank)
-    if cut < count and not found[cut].high < floor:
-        found = [sharper(*both) for both in zip(found, by_schur_complement(turned, cut, rank, floor), strict=True)]
-    one = flint.arb(1)
     grown, shrunk = one / ((one - a) * (one - b)).sqrt(), one / ((one + a) * (one + b)).sqrt()
-    return [
-        Interval(positive((each.low * shrunk).lower() - radius) * scale, (each.high * grown + radius).upper() * scale)
-        for each in found
-    ]
+    plain = Step(near_diagonal(turned), grown, shrunk, radius, scale)
+    cut = leading(values, rank)
+    if cut == count or plain.found[cut].high < floor:
+        return plain
+    return replace(plain, schur=by_schur_complement(turned, cut))
+
+
+def by_schur_complement(matrix: Any, cut: int) -> Schur | None:
+    """The leading block and the rest; None where the block may be singular at this precision."""
+    (leader, above), (below, last) = split(matrix, cut)
+    head = near_diagonal(leader)
+    least = head[-1].low
+    try:
+        if not least > 0:
+            return None
+        solved = leader.solve(above)
+    except ZeroDivisionError:
+        return None
+    return Schur(head, (1 + frobenius(solved)) * (1 + frobenius(below) / least), last - below * solved)
 
 
 def near_diagonal(matrix: Any) -> list[Interval]:
     """The values of a matrix that is nearly diagonal: |b_ii| within the norm of everything else (Weyl)."""
     diagonal, rest = diagonal_and_rest(matrix)
     return in_order([within(value, rest) for value in diagonal])
-
-
-def by_schur_complement(matrix: Any, cut: int, rank: int, floor: Any) -> list[Interval]:
-    """The values of the leading block and of the Schur complement, within the factor that their coupling costs."""
-    import flint
-
-    (leader, above), (below, last) = split(matrix, cut)
-    head = near_diagonal(leader)
-    least = head[-1].low
-    try:
-        if not least > 0:
-            raise ZeroDivisionError
-        solved = leader.solve(above)
-    except ZeroDivisionError:
-        return [Interval(flint.arb(0), frobenius(matrix))] * min(matrix.nrows(), matrix.ncols())
-    tail = peeled(last - below * solved, rank - cut, floor)
-    factor = (1 + frobenius(solved)) * (1 + frobenius(below) / least)
-    return in_order([Interval((each.low / factor).lower(), (each.high * factor).upper()) for each in head + tail])
 
 
 def in_order(found: list[Interval]) -> list[Interval]:

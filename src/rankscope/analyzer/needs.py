@@ -163,7 +163,7 @@ class Needs:
             return self.lapack
         from rankscope.analyzer.enclosed import FLOOR, check_sum, enclosed_spectrum
 
-        rank = self.rank_proof.high if rational(self.operator) else self.structural_bounds[1]
+        rank = self.rank_high
         if self.numerics.spectrum == "exact":
             found = enclosed_spectrum(self.operator, self.lapack, rank, 0.0, self.proving, self.first_bits)
             if found.logs is not None:
@@ -198,6 +198,9 @@ class Needs:
 
     @cached_property
     def smallest(self) -> Smallest:
+        if self.proving is not None and self.rank_high < min(self.operator.shape):
+            because = f"the smallest singular value is exactly zero: rank at most {self.rank_high}"
+            return Smallest(None, None, None, "proved", "exact arithmetic", because)
         plain = smallest(self.operator, self.spectrum, self.logdet)
         if self.proving is None:
             return plain
@@ -236,8 +239,15 @@ class Needs:
         elif structure.triangular and own is not None:
             at_least = int(np.count_nonzero((own.sign != 0) & np.isfinite(own.error)))
         else:
-            at_least = int(min(structure.shape) > 0 and self.operator.matrix.any())
+            stored = isinstance(self.operator, Dense) and self.operator.subject == "stored"
+            nonzero = bool(structure.row_sum.value) or (stored and bool(self.operator.matrix.any()))
+            at_least = int(min(structure.shape) > 0 and nonzero)
         return at_least, structure.rank_bound.value
+
+    @property
+    def rank_high(self) -> int:
+        """The least upper bound of the rank that costs no determinant."""
+        return self.rank_proof.high if rational(self.operator) else self.structural_bounds[1]
 
     @cached_property
     def rank_proof(self) -> "RankProof":

@@ -5,7 +5,7 @@ Routes are tried in the order of their cost, as far as the budget goes. What was
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -54,6 +54,9 @@ def proved_rank(
         found_determinant = determinant()
         if found_determinant.sign and found_determinant.guarantee == "proved":
             return RankProof(high, high, f"the determinant is not zero ({found_determinant.method})")
+        if found_determinant.sign == 0:
+            smaller = by_minor(operator, low, high - 1, ledger)
+            return replace(smaller, because=f"{smaller.because}; {found_determinant.because}")
         stopped = ledger.tried.get("logdet", ["not separated from zero"])[-1]
         ledger.note(topic, stopped)
         return RankProof(low, high, f"whether the determinant is zero is not decided ({stopped})")
@@ -133,10 +136,10 @@ def over_blocks(operator: Operator, labels: Any, sizes: Any) -> tuple[int, Any] 
     log, sign = flint.arb(0), 1
     alone = np.flatnonzero(sizes[labels] == 1).tolist()
     if alone:
-        own = log_diagonal(operator)
+        own = log_diagonal(operator, alone)
         if own is None:
             return None
-        log, sign = sum((own[index].log for index in alone), log), math.prod(own[index].sign for index in alone)
+        log, sign = sum((each.log for each in own), log), math.prod(each.sign for each in own)
     matrix: Any = balls(operator) if len(alone) < len(labels) else None
     for label in np.flatnonzero(sizes > 1).tolist():
         members = np.flatnonzero(labels == label).tolist()

@@ -7,7 +7,9 @@ stable ≤ nuclear ≤ participation ratio ≤ effective rank ≤ exact rank hol
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -134,7 +136,7 @@ def tolerances(rule: Callable[[Spectrum, Storage], float], spectrum: Spectrum, s
 
 
 def count_above(values: Float64, errors: Float64, tolerance: Tolerance) -> Reading:
-    """How many values lie above a tolerance."""
+    """How many values lie above a tolerance, which is the float64 number that the rule gives."""
     low = int(np.count_nonzero(values - errors > tolerance.high))
     high = int(np.count_nonzero((values + errors > tolerance.low) & (values + errors > 0)))
     if low == high:
@@ -226,10 +228,15 @@ def energy_rank_90(spectrum: Spectrum, storage: Storage) -> Reading:
 
 def energy_ranks(spectrum: Spectrum, away: float) -> tuple[int, int]:
     """The least and the greatest energy rank of values within their errors, and within `away` of those."""
+    if not (spectrum.error.any() or away):
+        squares = [Fraction(value) ** 2 for value in spectrum.values.tolist()]
+        sums = list(accumulate(squares))
+        exact = next(rank for rank, each in enumerate(sums, 1) if 10 * each >= 9 * sums[-1])
+        return exact, exact
     values, errors = spectrum.values / spectrum.largest, (spectrum.error + away) / spectrum.largest
     most, least = np.cumsum((values + errors) ** 2), np.cumsum(np.maximum(values - errors, 0.0) ** 2)
     size = len(values)
-    rounding = 2 * size * EPS if errors.any() else 0.0
+    rounding = 2 * (size + 4) * EPS
     low = int(np.searchsorted(most, 0.9 * least[-1] * (1 - rounding))) + 1
     return low, min(int(np.searchsorted(least, 0.9 * most[-1] * (1 + rounding))) + 1, size)
 
@@ -266,4 +273,4 @@ def spectral(
     away = storage_error(spectrum, storage) / spectrum.largest if storage is not FLOAT64 else 0.0
     errors = errors * (1 + 4 * EPS) + away + 2 * EPS * values
     low, high = extremes(values - errors, values + errors)
-    return Reading(formula(values), spectrum.guarantee, method, low=low, high=high)
+    return Reading(min(max(formula(values), low), high), spectrum.guarantee, method, low=low, high=high)

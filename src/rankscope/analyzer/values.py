@@ -57,9 +57,10 @@ def log10_condition(smallest: Smallest, spectrum: Spectrum) -> Reading:
     spread = -math.log10(max(1 - float(spectrum.error[0]) / spectrum.largest, EPS))
     if smallest.log10 is None and smallest.high is None:
         return unknown("infinite: " + smallest.because, guarantee=smallest.guarantee)
+    weaker = "estimated" if "estimated" in (smallest.guarantee, spectrum.guarantee) else smallest.guarantee
     return Reading(
         None if smallest.log10 is None else top - smallest.log10,
-        smallest.guarantee,
+        weaker,
         f"σ₁ and {smallest.method}",
         smallest.because,
         None if smallest.high is None else top - spread - smallest.high - 4 * EPS * (abs(top) + abs(smallest.high)),

@@ -3,7 +3,7 @@
 import math
 from functools import singledispatch
 
-from rankscope.arrays import SMALLEST, UNIT
+from rankscope.arrays import SMALLEST, TINIEST, UNIT
 from rankscope.attention.operators import Dense, Factored, Mean, Operator, Product, norm
 
 
@@ -26,12 +26,15 @@ def _(operator: Factored) -> float:
 @distance.register
 def _(operator: Product) -> float:
     entrywise = relative_error(operator)
-    if math.isfinite(entrywise):
-        return entrywise * norm(operator.matrix)
     norms = [norm(part.matrix) for part in operator.parts]
+    inner = max((part.shape[1] for part in operator.parts[:-1]), default=0)
+    growth = math.prod(max(size, 1.0) for size in norms)
+    vanished = TINIEST * inner * len(norms) * math.sqrt(math.prod(operator.shape)) * growth
+    if math.isfinite(entrywise):
+        return entrywise * norm(operator.matrix) + vanished
     relative = sum(distance(part) / max(size, SMALLEST) for part, size in zip(operator.parts, norms, strict=True))
     rounding = UNIT * sum(part.shape[1] for part in operator.parts[:-1])
-    return float(math.prod(norms) * (relative + rounding))
+    return float(math.prod(norms) * (relative + rounding)) + vanished
 
 
 @distance.register

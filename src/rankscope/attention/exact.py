@@ -132,15 +132,19 @@ class Logarithm:
     log: Any
 
 
-def log_diagonal(operator: Operator) -> list[Logarithm] | None:
-    """The diagonal in logarithms, without underflow; None where an entry is zero or not separated from it."""
+def log_diagonal(operator: Operator, indices: Sequence[int] | None = None) -> list[Logarithm] | None:
+    """The diagonal (or these entries of it) in logarithms, without underflow.
+
+    None where one of the entries is zero or not separated from it.
+    """
+    chosen = range(min(operator.shape)) if indices is None else indices
     if isinstance(operator, Dense) and isinstance(operator.definition, Weights):
-        rows = operator.definition.logs.tolist()[: min(operator.shape)]
-        if any(row[index] == -math.inf for index, row in enumerate(rows)):
+        rows = operator.definition.logs
+        if any(rows[index, index] == -math.inf for index in chosen):
             return None
-        return [Logarithm(1, softmax_log(row, row[index])) for index, row in enumerate(rows)]
+        return [Logarithm(1, softmax_log(rows[index].tolist(), float(rows[index, index]))) for index in chosen]
     matrix = balls(operator)
-    entries = [matrix[index, index] for index in range(min(operator.shape))]
+    entries = [matrix[index, index] for index in chosen]
     if any(entry.contains(0) for entry in entries):
         return None
     return [Logarithm(1 if entry > 0 else -1, abs(entry).log()) for entry in entries]
