@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from rankscope.analyzer.analyze import Analysed, analyse, chosen, refused
 from rankscope.analyzer.determinant import LogDet
 from rankscope.analyzer.determinant import logdet as determinant_of
 from rankscope.analyzer.measure import Measure
-from rankscope.analyzer.needs import Numerics
+from rankscope.analyzer.needs import BUDGET, Numerics
 from rankscope.analyzer.rank import RULES
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.analyzer.spectrum import spectrum as spectrum_of
@@ -106,11 +106,12 @@ class Result:
     """The result of a study. It shows itself in a terminal and in a notebook, and behaves as its table.
 
     `result["effective_rank"].value` is one number; with several matrices `result["effective_rank"]` is a table.
+    `certificates` are those of its matrices by their numbers, where the study was to certify.
     """
 
     table: Table
     notes: tuple[str, ...] = ()
-    certificates: tuple["Certificate", ...] = ()
+    certificates: Mapping[int, "Certificate"] = field(default_factory=dict)
 
     def __getitem__(self, measure: str) -> Record | Table:
         return self.table[measure]
@@ -150,38 +151,33 @@ class Result:
         save(self.table, Path(path), figure)
 
     def certify(self, path: str | Path) -> list[Path]:
-        """Write the certificates, of several matrices as name-1.json …; the paths of what was written.
+        """Write the certificates, of several matrices each with its number: name-0.json …; what was written.
 
         Raises:
-            UsageError: nothing was certified: run the study with `certify`.
+            UsageError: nothing was certified: analyse with `certify=True`.
         """
         path = Path(path)
         if not self.certificates:
-            raise error("RS003", "certificates of a result that has none", "analyse with prove=True, certify=True")
-        several = len(self.certificates) > 1
+            raise error("RS003", "certificates of a result that has none", "analyse with certify=True")
+        several = len(self.table.matrices) > 1
         return [
             written
-            for number, each in enumerate(self.certificates, 1)
+            for number, each in self.certificates.items()
             for written in each.write(path.with_stem(f"{path.stem}-{number}") if several else path)
         ]
 
     def require(self, guarantee: Literal["proved", "enclosed"]) -> None:
         """Refuse (RS403) a result in which a measure that was named lacks this guarantee.
 
-        Where no measure was named, ranks and determinants are judged: those that a proof can raise. A number that is
-        proved not to exist, such as the logarithm of a determinant of zero, lacks nothing.
+        Where no measure was named, those are judged that a proof can raise so far: exact rank and determinant for
+        "proved", all ranks and determinants for "enclosed". A number that is proved not to exist, such as the logarithm
+        of a determinant of zero, lacks nothing.
         """
-        allowed = ("proved",) if guarantee == "proved" else ("proved", "enclosed")
-        named = self.table.study["measures"]
-        judged = [record for record in self.table if named or record.group in ("rank", "determinant")]
-        lacking = [record for record in judged if record.guarantee not in allowed or left_open(record)]
-        if lacking:
-            labels = {matrix.id: matrix.label for matrix in self.table.matrices}
-            listed = ", ".join(f"{each.measure} of {labels[each.matrix]} ({each.guarantee})" for each in lacking[:5])
-            more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
-            raise error(
-                "RS403", f"not {guarantee}: {listed}{more}", "add --prove, a larger --budget, or other measures"
-            )
+        from rankscope.guarantees import lacking
+
+        found = lacking(self.table, guarantee)
+        if found:
+            raise error("RS403", *found)
 
     def __str__(self) -> str:
         from rankscope.report.terminal import to_text
@@ -195,11 +191,6 @@ class Result:
         from rankscope.report.table import to_html
 
         return {"text/plain": str(self), "text/html": to_html(self.table)}
-
-
-def left_open(record: Record) -> bool:
-    """Whether a value is not known although it exists."""
-    return record.value is None and record.sign != 0 and (record.low is not None or record.high is not None)
 
 
 def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Result:
@@ -230,7 +221,7 @@ def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Re
         [series for each in found for series in each.series],
         {"seconds": time.perf_counter() - started, "workers": affordable(jobs, workers)} if timing else None,
     )
-    certificates = tuple(each.certificate for each in found if each.certificate is not None)
+    certificates = {each.matrix.id: each.certificate for each in found if each.certificate is not None}
     return Result(table, tuple(note for work in works for note in work.notes), certificates)
 
 
@@ -269,6 +260,17 @@ def affordable(jobs: Sequence[Job], workers: int | None) -> int:
     return max(1, min(workers or len(os.sched_getaffinity(0)), len(jobs), fitting))
 
 
+def numerics_of(
+    rule: str | None, rtol: float | None, prove: bool, budget: float | None, spectrum: Literal["lapack", "exact"]
+) -> Numerics:
+    """How ranks are counted and what is to be proved; a budget for no proof is refused."""
+    if budget is not None and not (prove or spectrum == "exact"):
+        raise error(
+            "RS003", f"a budget of {budget:g} seconds where nothing is to be proved", "add --prove (prove=True)"
+        )
+    return Numerics(rule, rtol, prove, BUDGET if budget is None else budget, spectrum)
+
+
 def analyze(
     matrices: Any,
     *,
@@ -276,7 +278,7 @@ def analyze(
     rule: str | None = None,
     rtol: float | None = None,
     prove: bool = False,
-    budget: float = 60.0,
+    budget: float | None = None,
     spectrum: Literal["lapack", "exact"] = "lapack",
     certify: bool = False,
     workers: int | None = None,
@@ -289,7 +291,8 @@ def analyze(
         rule: the tolerance rule of the numerical rank, as in `rankscope list rules`.
         rtol: a relative tolerance instead of a rule.
         prove: raise every rank and determinant to the strongest guarantee that can be reached.
-        budget: seconds for the proofs of one matrix; counted, not clocked, so that results do not depend on the load.
+        budget: seconds for the proofs of one matrix, 60 if none is given; counted and not clocked, so that results do
+            not depend on the load.
         spectrum: "exact" to enclose every non-zero singular value, however small.
         certify: prove, and keep what is proved as `result.certificates`.
         workers: how many matrices to analyse at once; the result does not depend on it.
@@ -303,19 +306,23 @@ def analyze(
     (2, 1)
     """
     names = (measures,) if isinstance(measures, str) else tuple(measures)
-    numerics = Numerics(rule, rtol, prove or certify, budget, spectrum)
+    numerics = numerics_of(rule, rtol, prove or certify, budget, spectrum)
     study = Study((InMemory(tuple(in_memory(matrices))),), names, numerics, certify=certify)
     return run(study, workers=workers)
 
 
-def certificate(matrix_like: Any, *, budget: float = 60.0) -> "Certificate":
+def certificate(matrix_like: Any, *, budget: float = BUDGET) -> "Certificate":
     """What can be proved of one matrix, with the numbers that make it: write it, and let `rankscope.verify` check it.
+
+    It claims the exact rank, the determinant, the numerical rank and the smallest singular value, as far as these are
+    proved or enclosed.
 
     >>> import rankscope as rs
     >>> [verdict.verdict for verdict in rs.verify(certificate([[1.0, 0.0], [0.5, 0.5]]))]
     ['verified', 'verified', 'verified', 'verified']
     """
-    return analyze(single(matrix_like), measures="rank_exact", budget=budget, certify=True).certificates[0]
+    names = ("rank_exact", "logdet", "rank_numerical", "log10_sigma_min")
+    return analyze(single(matrix_like), measures=names, budget=budget, certify=True).certificates[0]
 
 
 def compare(masks: str | Iterable[str], *, measures: Iterable[str] = (), **options: Any) -> Result:

@@ -69,6 +69,9 @@ def test_the_exact_spectrum_holds_the_tail_and_sums_to_the_determinant() -> None
         (["-m", "rank_exact,logdet", "--require", "proved", "--prove"], 0),
         (["-m", "rank_exact", "--require", "proved", "--prove", "--budget", "0"], 5),
         (["--require", "enclosed", "--prove"], 0),
+        (["--require", "proved", "--prove"], 0),
+        (["--require", "proved"], 5),
+        (["-m", "effective_rank", "--require", "proved", "--prove"], 5),
         (["--require", "enclosed"], 5),
         (["-m", "row_entropy", "--require", "enclosed", "--prove"], 5),
     ],
@@ -79,6 +82,40 @@ def test_a_guarantee_that_is_required_decides_the_exit_status(words: list[str], 
     assert done.stdout  # the result is printed either way
     if status:
         assert "RS403" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        (["-m", "rank_exact"], "add --prove"),
+        (["-m", "rank_exact", "--prove", "--budget", "0"], "larger --budget"),
+        (["-m", "effective_rank", "--prove"], "require enclosed"),
+        (["-m", "row_entropy", "--prove"], "leave out measures of rows"),
+    ],
+)
+def test_the_remedy_for_a_missing_guarantee_is_one(words: list[str], remedy: str) -> None:
+    done = called("analyze", "--n", 16, "--d", 4, "--require", "proved", *words)
+    assert remedy in done.stderr.lower()
+    if "rank_exact" in words:
+        assert "only 1 to 16 is proved" in done.stderr
+
+
+def test_a_file_cannot_be_result_and_certificate() -> None:
+    done = called("analyze", "--n", 4, "--d", 2, "-o", "a.json", "--certificate", "a.json")
+    assert "RS003" in done.stderr
+
+
+def test_a_certificate_claims_what_was_measured(tmp_path: Path) -> None:
+    for words, claims in ((["-m", "rank_exact"], ["rank"]), ([], ["rank", "determinant", "count", "smallest"])):
+        called("analyze", "--n", 6, "--d", 2, *words, "--certificate", tmp_path / "proof.json")
+        found = json.loads((tmp_path / "proof.json").read_text())
+        assert [each["claim"] for each in found["claims"]] == claims
+        assert found["label"] == "bidirectional softmax, d 2, scale 1.0, seed 0"
+
+
+def test_a_certificate_that_decides_nothing_says_so(tmp_path: Path) -> None:
+    words = ["--n", 6, "--d", 2, "--budget", 0, "-m", "rank_exact", "--certificate", tmp_path / "proof.json"]
+    assert "nothing that is decided" in called("analyze", *words).stderr
 
 
 def test_what_the_budget_stops_is_said() -> None:
@@ -140,14 +177,16 @@ def test_a_large_certificate_has_its_numbers_beside_it(tmp_path: Path) -> None:
     done = called("analyze", "--n", 300, "--d", 8, "--mask", "causal", "-m", "rank_exact", "--certificate", path)
     assert "proof.npz" in done.stderr
     assert path.stat().st_size < 10_000
-    assert verified(path).status != 0
-    assert verified(path, "--input", tmp_path / "proof.npz").status == 0
+    assert verified(path).status == 0  # the file beside it is found
+    (tmp_path / "proof.npz").rename(tmp_path / "moved.npz")
+    assert "RS210" in verified(path).stderr
+    assert verified(path, "--input", tmp_path / "moved.npz").status == 0
 
 
 def test_several_matrices_have_a_certificate_each(tmp_path: Path) -> None:
     called("analyze", "--n", 6, "--d", 2, "--heads", 2, "--certificate", tmp_path / "proof.json")
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["proof-1.json", "proof-2.json", "proof-3.json"]
+    assert names == ["proof-0.json", "proof-1.json", "proof-2.json"]
     kinds = [json.loads((tmp_path / name).read_text())["matrix"]["kind"] for name in names]
     assert kinds == ["softmax", "softmax", "mean"]
 
@@ -158,7 +197,7 @@ def test_a_false_certificate_ends_with_status_1(tmp_path: Path) -> None:
     import rankscope as rs
     from rankscope.certificates import Rank
 
-    [made] = rs.analyze(rs.synthetic(n=5, d=2), certify=True).certificates
+    made = rs.certificate(rs.synthetic(n=5, d=2))
     false = replace(made, claims=(Rank(4, 4),))
     false.write(tmp_path / "false.json")
     done = verified(tmp_path / "false.json")

@@ -34,14 +34,16 @@ def test_every_claim_has_a_line_and_all_have_one(tmp_path: Path) -> None:
     done = called("verify", written(tmp_path, *TRUE))
     assert (done.status, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines[:-1:2]] == ["verified"] * 5
+    assert [line.split()[0] for line in lines[:-2:2]] == ["verified"] * 5
     assert "rank 3" in lines[0]
     assert "determinant +, ln in [1.7, 1.8]" in lines[2]
     assert "ln|det| = 1.79175946923" in lines[3]
     assert "singular values above 1.5: 2" in lines[6]
     assert "log₁₀ σ_min in [−0.1, 0.1]" in lines[8]
-    assert all(line.startswith(" " * 11) for line in lines[1:-1:2])
-    assert lines[-1] == "verified: 5 claims on diagonal, 3 × 3, stored"
+    assert all(line.startswith(" " * 11) for line in lines[1:-2:2])
+    assert lines[-2] == "verified: 5 claims on the numbers as they are stored, 3 × 3"
+    assert lines[-1].startswith("sha256 ")
+    assert lines[-1].endswith("…, named by its author: diagonal")
 
 
 def test_bounds_are_shown_as_they_were_verified(tmp_path: Path) -> None:
@@ -57,13 +59,12 @@ def test_what_is_not_verified_is_named_and_ends_with_one(tmp_path: Path) -> None
     path = written(tmp_path, Rank(3, 3), Rank(2, 2), Determinant(0), Count(2.0, 1, 1))
     done = called("verify", path)
     assert (done.status, done.stderr) == (1, "")
-    assert [line.split()[0] for line in done.stdout.splitlines()[:-1:2]] == [
+    assert [line.split()[0] for line in done.stdout.splitlines()[:-2:2]] == [
         "verified", "refuted", "refuted", "undecided",
     ]  # fmt: skip
     assert "determinant zero" in done.stdout
-    assert done.stdout.splitlines()[-1] == (
-        "not verified: 2 refuted, 1 undecided of 4 claims on diagonal, 3 × 3, stored"
-    )
+    said = "not verified: 2 refuted, 1 undecided of 4 claims on the numbers as they are stored, 3 × 3"
+    assert said in " ".join(done.stdout.split())
 
 
 def test_json_is_for_machines(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_json_is_for_machines(tmp_path: Path) -> None:
 def test_a_label_cannot_write_to_the_terminal(tmp_path: Path) -> None:
     done = called("verify", written(tmp_path, Rank(3, 3), label="a\x1b[2J\nverified: all"))
     assert "\x1b" not in done.stdout
-    assert len(done.stdout.splitlines()) == 3
+    assert len(done.stdout.splitlines()) == 4
 
 
 # --------------------------------------------------------------------------------------------------------------- input
@@ -95,7 +96,9 @@ def test_a_companion_is_read_safely(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     both = numbers("product", {}, [linear, softmax])
     for name, matrix in (("linear", linear), ("softmax", softmax), ("product", both)):
         path, beside = Certificate(name, matrix, (Rank(6, 6), Determinant(1))).write(tmp_path / f"{name}.json")
-        assert called("verify", path, "--input", beside).status == 0
+        assert called("verify", path, "--input", beside).status == called("verify", path).status == 0
+        moved = beside.rename(tmp_path / f"{name} moved.npz")
+        assert called("verify", path, "--input", moved).status == 0
         missing = called("verify", path)
         assert (missing.status, missing.stdout) == (3, "")
         assert "RS210" in missing.stderr
@@ -146,3 +149,21 @@ def test_what_cannot_be_read_ends_with_six(tmp_path: Path) -> None:
 
 def test_a_command_that_names_nothing_ends_with_two() -> None:
     assert called("verify").status == 2
+
+
+def test_several_certificates_are_checked_in_turn(tmp_path: Path) -> None:
+    true, false = written(tmp_path, Rank(3, 3)), tmp_path / "false.json"
+    true.rename(tmp_path / "true.json")
+    written(tmp_path, Rank(2, 2)).rename(false)
+    done = called("verify", tmp_path / "true.json", false)
+    assert done.status == 1
+    assert done.stdout.count("named by its author") == 2
+    assert "RS003" in called("verify", false, false, "--input", "numbers.npz").stderr
+
+
+def test_a_result_is_no_certificate(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    called("analyze", "--n", 4, "--d", 2, "-q", "-o", path)
+    done = called("verify", path)
+    assert (done.status, done.stdout) == (3, "")
+    assert "the result of an analysis" in done.stderr

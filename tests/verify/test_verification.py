@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import flint
 import numpy as np
@@ -195,3 +195,18 @@ def test_flushing_to_zero_is_refused() -> None:
     worker.join()
     assert found == ["RS410"]
     assert [each.verdict for each in verify(given)] == ["refuted"]
+
+
+def test_verdicts_are_true_only_if_all_are_verified() -> None:
+    held = stored(np.eye(2))
+    assert verify(Certificate("", held, (Rank(2, 2),)))
+    assert not verify(Certificate("", held, (Rank(2, 2), Rank(1, 1))))
+    assert "refuted" in repr(verify(Certificate("", held, (Rank(1, 1),))))
+
+
+@pytest.mark.parametrize("arrays", [np.eye(2), "proof.npz", [1.0]])
+def test_arrays_that_are_no_mapping_are_refused(arrays: Any) -> None:
+    with pytest.raises(RankscopeError, match="RS210"):
+        verify(Certificate("", stored(np.eye(2)), (Rank(2, 2),)), arrays)
+    with pytest.raises(RankscopeError, match="RS209"):
+        verify(5)  # type: ignore[arg-type]

@@ -70,11 +70,15 @@ def analyse(
                 series |= {each.name: each for each in spectra(shared, operator, identity)}
             for name, listed in reading.series.items():
                 series[name] = row(name, listed, [], operator, identity)
+    if numerics.spectrum == "exact" and not series:
+        own = needs.setdefault(operator.subject, Needs(operator, numerics, shared_ledger))
+        series |= {each.name: each for each in spectra(own, operator, identity)}
     certificate = None
     if certify:
         from rankscope.analyzer.certify import certificate_of
 
-        certificate = certificate_of(needs.get(operator.subject) or Needs(operator, numerics, shared_ledger))
+        own = needs.setdefault(operator.subject, Needs(operator, numerics, shared_ledger))
+        certificate = certificate_of(own, [measure.name for measure in measures])
     return Analysed(described(operator.origin, operator.shape, identity), records, list(series.values()), certificate)
 
 

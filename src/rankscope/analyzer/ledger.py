@@ -30,7 +30,7 @@ class Ledger:
             return False
         if self.spent + seconds > self.budget:
             left = max(self.budget - self.spent, 0.0)
-            self.note(topic, f"{route}: not tried, about {seconds:.2g} s where {left:.2g} s of the budget are left")
+            self.note(topic, f"{route}: not tried, about {seconds:.2g} s with {left:.2g} s of the budget left")
             return False
         self.spent += seconds
         return True

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from rankscope.analyzer.proof import RankProof
 
 
+BUDGET: Final = 60.0
+"""Seconds that the proofs of one matrix may cost."""
+
+
 @dataclass(frozen=True)
 class Numerics:
     """How ranks are counted: a rule by name or a relative tolerance `rtol` (times σ₁); by default the rule follows
@@ -36,7 +40,7 @@ class Numerics:
     rule: str | None = None
     rtol: float | None = None
     prove: bool = False
-    budget: float = 60.0
+    budget: float = BUDGET
     spectrum: Literal["lapack", "exact"] = "lapack"
 
     @property

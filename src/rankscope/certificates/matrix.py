@@ -72,8 +72,9 @@ class Numbers:
         names = [prefix + name for name in TYPES[self.kind]]
         missing = [name for name in names if name not in arrays]
         if missing:
+            given = f"{missing[0]!r} is not among the arrays that were given" if arrays else "its numbers are not in it"
             raise error(
-                "RS210", f"the certificate's array {missing[0]!r} is missing", "give the file beside it (--input)"
+                "RS210", f"the certificate cannot be checked: {given}", "give the .npz file beside it (--input)"
             )
         own = {name: typed(arrays[prefix + name], kind) for name, kind in TYPES[self.kind].items()}
         parts = [part.filled(arrays, f"{prefix}{index}.") for index, part in enumerate(self.parts)]

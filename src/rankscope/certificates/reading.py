@@ -62,6 +62,8 @@ def parse(content: bytes | str) -> Certificate:
     require(len(content) <= LONGEST, f"it has more than {LONGEST} bytes")
     try:
         found = json.loads(content, object_pairs_hook=unique, parse_constant=refused, parse_float=shortest)
+        if isinstance(found, dict) and "records" in found:
+            raise malformed("it is the result of an analysis, which proves nothing: see --certificate")
         fields = taken(found, TOP)
         require(fields["sha256"] == seal(found), "its digest does not fit")
     except (ValueError, RecursionError) as reason:

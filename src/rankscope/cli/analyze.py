@@ -71,7 +71,7 @@ def analyze(
     rankscope analyze weights.safetensors --key '*.attention' -o table.csv
     """
     o.set_threads(blas_threads)
-    from rankscope.study import Source, Study
+    from rankscope.study import Source, Study, numerics_of
 
     o.run_plugins(plugin)
     made: dict[str, Any] = {
@@ -86,7 +86,7 @@ def analyze(
         sources = tuple(o.synthetic_of(made, each) for each in o.seeds_of(seed, seeds))
     else:
         sources = (file_source(file, {**made, "seed": seed, "seeds": seeds}, origin, key),)
-    numerics = o.numerics_of(rule, rtol, prove or certificate is not None, budget, spectrum)
+    numerics = numerics_of(rule, rtol, prove or certificate is not None, budget, spectrum)
     study = Study(
         sources, tuple(o.split("--measure", measure)), numerics, blas_threads, certify=certificate is not None
     )

@@ -52,7 +52,7 @@ def compare(
     rankscope compare --mask bidirectional,causal,prefix:128
     """
     o.set_threads(blas_threads)
-    from rankscope.study import Study
+    from rankscope.study import Study, numerics_of
 
     o.run_plugins(plugin)
     made = {"n": n, "d": d, "scale": scale, "dtype": dtype, "empty_rows": empty_rows}
@@ -62,7 +62,7 @@ def compare(
         for each_mask in o.split("--mask", mask) or ["bidirectional", "causal"]
         for each_seed in o.seeds_of(seed, seeds)
     )
-    numerics = o.numerics_of(rule, rtol, prove, budget, spectrum)
+    numerics = numerics_of(rule, rtol, prove, budget, spectrum)
     study = Study(sources, tuple(o.split("--measure", measure)), numerics, blas_threads)
     showing = Showing(
         format=format, outputs=output, figure=figure, require=require, quiet=quiet, verbose=verbose, timing=timing

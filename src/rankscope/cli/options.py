@@ -10,7 +10,6 @@ import typer
 from rankscope.errors import RankscopeError, error
 
 if TYPE_CHECKING:
-    from rankscope.analyzer.needs import Numerics
     from rankscope.generators.stack import Synthetic
 
 MATRIX, NUMERICS, OUTPUT, EXECUTION = "Matrix", "Numerics", "Output", "Execution"
@@ -65,7 +64,9 @@ Rtol = Annotated[
 Prove = Annotated[
     bool,
     typer.Option(
-        "--prove", help="Raise every rank and determinant to the strongest guarantee.", rich_help_panel=NUMERICS
+        "--prove",
+        help="Raise every rank and determinant to the strongest guarantee; measures of rows stay estimated.",
+        rich_help_panel=NUMERICS,
     ),
 ]
 Budget = Annotated[
@@ -76,7 +77,9 @@ Budget = Annotated[
 ]
 Spectrum = Annotated[
     Literal["lapack", "exact"],
-    typer.Option(help="exact: enclose every non-zero singular value, however small.", rich_help_panel=NUMERICS),
+    typer.Option(
+        help="exact: enclose every non-zero singular value, however small; a proof too.", rich_help_panel=NUMERICS
+    ),
 ]
 Require = Annotated[
     Literal["proved", "enclosed"] | None,
@@ -185,17 +188,6 @@ def seeds_of(seed: int | None, seeds: str | None) -> list[int]:
         f"--seeds {seeds}",
         f"write a half-open range such as 0:20 of at most {MOST_SEEDS} seeds, or a list such as 1,2,5",
     )
-
-
-def numerics_of(
-    rule: str | None, rtol: float | None, prove: bool, budget: float | None, spectrum: Literal["lapack", "exact"]
-) -> "Numerics":
-    """How ranks are counted and what is to be proved."""
-    from rankscope.analyzer.needs import Numerics
-
-    if budget is not None and not (prove or spectrum == "exact"):
-        raise error("RS003", f"--budget {budget:g} where nothing is to be proved", "add --prove")
-    return Numerics(rule, rtol, prove, 60.0 if budget is None else budget, spectrum)
 
 
 def synthetic_of(given: dict[str, Any], seed: int) -> "Synthetic":

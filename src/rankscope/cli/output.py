@@ -48,7 +48,7 @@ def run_and_show(study: "Study", showing: Showing, workers: int | None) -> None:
 
     paths = check_outputs(showing.outputs, showing.figure)
     if showing.certificate is not None:
-        check_certificate(showing.certificate)
+        check_certificate(showing.certificate, paths)
     gc.enable()
     result = run(study, workers=workers, timing=showing.timing)
     if not showing.quiet:
@@ -56,8 +56,7 @@ def run_and_show(study: "Study", showing: Showing, workers: int | None) -> None:
     for path in paths:
         result.save(path, figure=showing.figure)
     if showing.certificate is not None:
-        for written in result.certify(showing.certificate):
-            print(f"rankscope: wrote {written.name}", file=sys.stderr)
+        tell_certificates(result, showing.certificate)
     tell(result, showing.format, paths, showing.verbose)
     if result.refused:
         sys.stdout.flush()
@@ -67,13 +66,27 @@ def run_and_show(study: "Study", showing: Showing, workers: int | None) -> None:
         result.require(showing.require)
 
 
-def check_certificate(path: Path) -> None:
+def check_certificate(path: Path, others: list[Path]) -> None:
     """Refuse a certificate that cannot be written, before anything is computed."""
     from rankscope.writing import check_folder
 
-    if path.suffix != ".json":
+    if path.suffix.lower() != ".json":
         raise error("RS002", f"--certificate {path.name}", "give a name that ends in .json")
+    if path in others:
+        raise error("RS003", f"-o and --certificate with the same file {path.name}", "give two names")
     check_folder(path)
+
+
+def tell_certificates(result: "Result", path: Path) -> None:
+    """Write the certificates; say which files there are, and which of them decide nothing."""
+    from rankscope.certificates import Rank
+
+    for written in result.certify(path):
+        print(f"rankscope: wrote {written.name}", file=sys.stderr)
+    for number, each in result.certificates.items():
+        if all(isinstance(claim, Rank) and claim.low < claim.high for claim in each.claims):
+            text = f"the certificate of matrix {number} holds bounds of its rank and nothing that is decided"
+            print(f"rankscope: {text}", file=sys.stderr)
 
 
 def show(result: "Result", format: str) -> None:
@@ -121,9 +134,9 @@ def tell(result: "Result", format: str, paths: list[Path], verbose: bool) -> Non
     for record in result.refused:
         label = next(matrix.label for matrix in result.table.matrices if matrix.id == record.matrix)
         print(f"rankscope: {printable(label)} was not measured. {record.code}: {record.because}", file=sys.stderr)
-    stopped = [note for record in result.table for note in record.details.get("tried", ()) if "of the budget" in note]
+    stopped = [note for record in result.table for note in record.details.get("tried", ()) if "not tried" in note]
     if stopped and not verbose:
-        print("rankscope: --budget stopped some proofs; -v says which, and what they need", file=sys.stderr)
+        print("rankscope: some proofs were not tried; -v says which, and what they need", file=sys.stderr)
     if verbose:
         for matrix in result.table.matrices:
             for record in result.table.of(matrix):

@@ -1,18 +1,20 @@
 """`rankscope verify`: every claim of a certificate proved anew, or not."""
 
 import sys
+import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
 from rankscope.cli import options as o
+from rankscope.errors import error
 
 if TYPE_CHECKING:
     from rankscope.certificates import Certificate, Numbers
-    from rankscope.verify import Verdict
+    from rankscope.verify import Verdicts
 
-CertificatePath = Annotated[Path, typer.Argument(metavar="CERTIFICATE", help="A certificate (.json).")]
+Certificates = Annotated[list[Path], typer.Argument(metavar="CERTIFICATE...", help="Certificates (.json).")]
 Input = Annotated[
     Path | None,
     typer.Option(
@@ -25,24 +27,35 @@ Input = Annotated[
 Format = Annotated[Literal["table", "json"], typer.Option("--format", "-f", help="What is printed.")]
 
 
-def verify(certificate: CertificatePath, input: Input = None, format: Format = "table", debug: o.Debug = False) -> None:
+def verify(certificates: Certificates, input: Input = None, format: Format = "table", debug: o.Debug = False) -> None:
     """Prove every claim of a certificate anew, from its numbers alone: nothing that it says is believed.
 
-    rankscope verify certificate.json
+    rankscope verify proof.json
 
-    Ends with 0 if every claim is verified, with 1 if one is refuted or undecided, with 3 if the file is no certificate.
+    Ends with 0 if every claim is verified, with 1 if one is refuted or undecided, with 3 if a file is no certificate.
     """
     o.set_threads(1)
     from rankscope.certificates import read
     from rankscope.verify import verify as proved
 
-    given = read(certificate)
-    verdicts = proved(given, None if input is None else arrays_of(input, given.matrix))
-    text = in_json(given, verdicts) if format == "json" else in_words(given, verdicts)
-    typer.echo(text)
-    if any(each.verdict != "verified" for each in verdicts):
+    if input is not None and len(certificates) > 1:
+        raise error("RS003", f"--input {input.name} for {len(certificates)} certificates", "check them one by one")
+    verified = True
+    for path in certificates:
+        given = read(path)
+        numbers = input if input is not None else beside(path, given)
+        verdicts = proved(given, None if numbers is None else arrays_of(numbers, given.matrix))
+        typer.echo(in_json(given, verdicts) if format == "json" else in_words(given, verdicts))
+        verified = verified and verdicts.verified
+    if not verified:
         sys.stdout.flush()
         sys.exit(1)
+
+
+def beside(path: Path, certificate: "Certificate") -> Path | None:
+    """The file that was written beside a certificate which holds no numbers itself, if it is still there."""
+    numbers = path.with_suffix(".npz")
+    return numbers if not certificate.matrix.size and numbers.is_file() else None
 
 
 def arrays_of(path: Path, matrix: "Numbers") -> dict[str, Any]:
@@ -75,10 +88,15 @@ def stored(values: Any, matrix: "Numbers") -> Any:
     return None
 
 
-def in_words(certificate: "Certificate", verdicts: "list[Verdict]") -> str:
-    """Two lines for each claim, the claim and the proof, and one for all."""
-    lines = [f"{each.verdict:<10} {claimed(each.claim)}\n{'':<10} {each.because}" for each in verdicts]
-    return "\n".join([*lines, concluded(certificate, verdicts)])
+def in_words(certificate: "Certificate", verdicts: "Verdicts") -> str:
+    """Each claim with its proof, and what all of them together say of which matrix."""
+    blocks = [f"{each.verdict:<10} {claimed(each.claim)}\n{indented(each.because)}" for each in verdicts]
+    return "\n".join([*blocks, concluded(certificate, verdicts)])
+
+
+def indented(text: str) -> str:
+    """Text in lines of at most 80 columns, below the claims."""
+    return textwrap.fill(text, 80, initial_indent=" " * 11, subsequent_indent=" " * 11, break_on_hyphens=False)
 
 
 def claimed(claim: Any) -> str:
@@ -107,21 +125,31 @@ def shown(number: float | None) -> str:
     return "…" if number is None else str(number).removesuffix(".0").replace("-", "−")
 
 
-def concluded(certificate: "Certificate", verdicts: "list[Verdict]") -> str:
-    """The last line: whether all is verified, of which matrix."""
+MEANT: Final = {
+    "softmax": "the exact softmax of the given scores",
+    "products": "the exact product of the given factors",
+    "stored": "the numbers as they are stored",
+    "product": "a product of matrices",
+    "mean": "a mean of matrices",
+}
+"""Which exact matrix the numbers of each kind stand for."""
+
+
+def concluded(certificate: "Certificate", verdicts: "Verdicts") -> str:
+    """The last lines: whether all is verified, of which matrix; its name is its author's, and is not verified."""
     from rankscope.report.cells import printable
 
     matrix = certificate.matrix
-    what = f"{printable(certificate.label)}, {matrix.rows} × {matrix.columns}, {matrix.kind}"
     rest = [each.verdict for each in verdicts if each.verdict != "verified"]
     count = f"{len(verdicts)} claim{'s' if len(verdicts) > 1 else ''}"
-    if not rest:
-        return f"verified: {count} on {what}"
     counted = ", ".join(f"{rest.count(each)} {each}" for each in ("refuted", "undecided") if each in rest)
-    return f"not verified: {counted} of {count} on {what}"
+    outcome = f"not verified: {counted} of {count}" if rest else f"verified: {count}"
+    what = f"{outcome} on {MEANT[matrix.kind]}, {matrix.rows} × {matrix.columns}"
+    named = f"sha256 {matrix.sha256[:16]}…, named by its author: {printable(certificate.label)}"
+    return "\n".join(textwrap.fill(line, 80, subsequent_indent="  ") for line in (what, named))
 
 
-def in_json(certificate: "Certificate", verdicts: "list[Verdict]") -> str:
+def in_json(certificate: "Certificate", verdicts: "Verdicts") -> str:
     """The same for machines."""
     import json
     from dataclasses import asdict

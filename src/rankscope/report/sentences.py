@@ -2,10 +2,14 @@
 
 import math
 from collections.abc import Iterator
+from typing import Final
 
 from rankscope.records import Matrix, Record, Table
 from rankscope.report.cells import counted, number, printable, short
 from rankscope.report.figures._curve import curves_of
+
+CLIFF: Final = 1e4
+"""A gap by which singular values of stored numbers fall where rounding has made the smaller ones."""
 
 
 def sentences(table: Table) -> list[str]:
@@ -35,7 +39,7 @@ def of_one(records: dict[str, Record], every: list[Record], matrix: Matrix, tail
         yield from raised(records.get("rank_scores"), numerical, matrix)
     yield from tail
     if numerical is not None and numerical.details.get("rule") == "storage":
-        yield f"Stored in {matrix.dtype}, the matrix has the tolerance of what rounding can have made of zero."
+        yield f"Below the tolerance, singular values may be what rounding to {matrix.dtype} has made of zeros."
     yield from carried(records, size)
     determinant = records.get("logdet")
     if determinant is not None and determinant.value is not None and determinant.method.startswith("Σ") and size:
@@ -53,6 +57,12 @@ def exact_against_numerical(exact: Record, numerical: Record, size: int) -> str:
         return (
             f"{full}The tolerance{bar} lies inside the error of singular values: the numerical rank is between "
             f"{numerical.low} and {numerical.high}, and double precision does not decide it; another --rtol may."
+        )
+    gap = numerical.details.get("gap") or numerical.details.get("gap_low") or 1.0
+    if full and count < size and exact.subject == "stored" and gap > CLIFF:
+        return (
+            f"The exact rank of the stored numbers is full{why}, but the singular values fall by a factor of "
+            f"{short(gap)} at the tolerance{bar}: but for rounding, the matrix has rank {count}."
         )
     if full and count < size:
         below = counted(size - int(count), "singular value")
@@ -126,7 +136,5 @@ def of_several(table: Table, matrices: list[Matrix]) -> Iterator[str]:
             yield f"The {meaning} runs from {lowest} to {highest}."
     full = [m for each, m in records if "rank_exact" in each and each["rank_exact"].value == min(m.rows, m.columns)]
     if full and len(full) < len(matrices):
-        yield (
-            f"Full exact rank is proved for {len(full)} of {len(table.matrices)}: those whose structure shows that the "
-            "determinant is not zero."
-        )
+        listed = ", ".join(printable(m.label) for m in full[:4]) + (", …" if len(full) > 4 else "")
+        yield f"Full exact rank is proved for {len(full)} of {len(table.matrices)}: {listed}."

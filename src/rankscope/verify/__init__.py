@@ -25,15 +25,14 @@ from types import ModuleType
 from rankscope.arrays import Array
 from rankscope.certificates import Certificate
 from rankscope.verify.verdict import Verdict as Verdict
+from rankscope.verify.verdict import Verdicts as Verdicts
 from rankscope.verify.verification import verify as verify
 
 
 class VerifyPackage(ModuleType):
     """This package as a function."""
 
-    def __call__(
-        self, certificate: Certificate | str | Path, arrays: Mapping[str, Array] | None = None
-    ) -> list[Verdict]:
+    def __call__(self, certificate: Certificate | str | Path, arrays: Mapping[str, Array] | None = None) -> Verdicts:
         return verify(certificate, arrays)
 
     @property

@@ -25,10 +25,15 @@ def check_determinant(claim: Determinant, matrix: Exact) -> tuple[Finding, str]:
         if found != claim.sign:
             return "refuted", f"the sign of the determinant is {found:+d} at {bits} bits"
         if (low is None or log >= low) and (high is None or log <= high):
-            return "verified", f"ln|det| = {shown(log)} at {bits} bits, over {len(matrix.blocks)} diagonal blocks"
+            return "verified", f"ln|det| = {shown(log)} at {bits} bits{over(len(matrix.blocks))}"
         if (low is not None and log < low) or (high is not None and log > high):
             return "refuted", f"ln|det| = {shown(log)} at {bits} bits"
     return "undecided", f"{BITS[-1]} bits do not separate the determinant from zero, or from the bound"
+
+
+def over(blocks: int) -> str:
+    """That a determinant is a product over several diagonal blocks, where it is."""
+    return f", over {blocks} diagonal blocks" if blocks > 1 else ""
 
 
 def determinants(matrix: Exact) -> Iterator[tuple[int, int, Any]]:
