@@ -527,7 +527,7 @@ def test_a_ledger_charges_what_it_affords_and_notes_what_it_does_not() -> None:
     assert not ledger.affords("rank", "second", 0.5)
     assert ledger.affords("rank", "third", 0.25)
     assert ledger.spent == 1.0
-    assert ledger.tried == {"rank": ["second: not tried, about 0.5 s where 0.25 s of the budget are left"]}
+    assert ledger.tried == {"rank": ["second: not tried, about 0.5 s with 0.25 s of the budget left"]}
     assert Ledger(0.0).affords("rank", "free", 0.0)
     assert not Ledger(math.inf).affords("rank", "huge", 1.0, memory=1e30)
 
