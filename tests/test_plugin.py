@@ -27,14 +27,14 @@ def ended() -> dict[str, Ended]:
     commands: dict[str, list[object]] = {
         "list": ["list", "--plugin", PLUGIN],
         "list without": ["list"],
-        "all three": [*SMALL, "--plugin", PLUGIN, "--mask", "strided:2", "--kernel", "softcap:5", "-f", "json"],
+        "all three": [*SMALL, "--plugin", PLUGIN, "--mask", "spaced:2", "--kernel", "softcap:5", "-f", "json"],
         "table": [*SMALL, "--plugin", PLUGIN],
         "one measure": [*SMALL, "--plugin", PLUGIN, "-m", "spectral_flatness", "-f", "json"],
-        "compare": ["compare", *SMALL[1:], "--plugin", PLUGIN, "--mask", "causal & strided:3,causal", "-f", "json"],
+        "compare": ["compare", *SMALL[1:], "--plugin", PLUGIN, "--mask", "causal & spaced:3,causal", "-f", "json"],
         "default value": [*SMALL, "--plugin", PLUGIN, "--kernel", "softcap", "-f", "json"],
-        "mistyped": [*SMALL, "--plugin", PLUGIN, "--mask", "stridd:2"],
-        "without its value": [*SMALL, "--plugin", PLUGIN, "--mask", "strided"],
-        "not loaded": [*SMALL, "--mask", "strided:2"],
+        "mistyped": [*SMALL, "--plugin", PLUGIN, "--mask", "spacd:2"],
+        "without its value": [*SMALL, "--plugin", PLUGIN, "--mask", "spaced"],
+        "not loaded": [*SMALL, "--mask", "spaced:2"],
         "twice": [*SMALL, "--plugin", PLUGIN, "--plugin", PLUGIN],
     }  # fmt: skip
     return dict(zip(commands, together(list(commands.values())), strict=True))
@@ -45,17 +45,17 @@ def ended() -> dict[str, Ended]:
 
 def test_each_entry_is_listed_with_its_first_line(ended: dict[str, Ended]) -> None:
     shown = " ".join(ended["list"].stdout.split())
-    assert "strided:STEP Every query sees itself and the earlier keys at a multiple of the step." in shown
+    assert "spaced:STEP Every query sees itself and the earlier keys at a multiple of the step." in shown
     assert "softcap[:CAP] Softmax of scores that are softly capped" in shown
     assert "spectral_flatness Geometric over arithmetic mean" in shown
-    assert "strided" not in ended["list without"].stdout
+    assert "spaced" not in ended["list without"].stdout
 
 
 def test_mask_kernel_and_measure_work_together(ended: dict[str, Ended]) -> None:
     document = strict_json(ended["all three"].raw)
     assert violations(document) == []
     [matrix] = document["matrices"]
-    assert (matrix["mask"], matrix["kernel"]) == ("strided:2", "softcap:5")
+    assert (matrix["mask"], matrix["kernel"]) == ("spaced:2", "softcap:5")
     found = by_measure(document)
     assert (found["rank_exact"]["value"], found["rank_exact"]["guarantee"]) == (12, "proved")
     assert (found["logdet"]["sign"], found["logdet"]["guarantee"]) == (1, "proved")
@@ -90,7 +90,7 @@ def test_a_measure_of_a_plugin_can_be_the_only_one(ended: dict[str, Ended]) -> N
 
 def test_masks_of_a_plugin_combine_and_compare(ended: dict[str, Ended]) -> None:
     document = strict_json(ended["compare"].raw)
-    assert [matrix["mask"] for matrix in document["matrices"]] == ["causal & strided:3", "causal"]
+    assert [matrix["mask"] for matrix in document["matrices"]] == ["causal & spaced:3", "causal"]
 
 
 def test_a_default_value_need_not_be_typed(ended: dict[str, Ended]) -> None:
@@ -119,8 +119,8 @@ def loaded() -> Iterator[ModuleType]:
 
 
 def test_the_entries_pass_the_batteries(loaded: ModuleType) -> None:
-    rs.testing.check_mask(loaded.strided(2))
-    rs.testing.check_mask(loaded.strided(3) & MASKS.build("window:4"))
+    rs.testing.check_mask(loaded.spaced(2))
+    rs.testing.check_mask(loaded.spaced(3) & MASKS.build("window:4"))
     rs.testing.check_kernel(loaded.softcap())
     rs.testing.check_measure(loaded.spectral_flatness)
 
@@ -182,8 +182,8 @@ def test_the_battery_of_measures_can_fail(name: str) -> None:
 
 
 def test_a_name_of_a_plugin_is_guessed_as_ours_are(ended: dict[str, Ended]) -> None:
-    assert "id you mean 'strided'" in ended["mistyped"].stderr
-    assert "rite it as strided:STEP" in ended["without its value"].stderr
+    assert "id you mean 'spaced'" in ended["mistyped"].stderr
+    assert "rite it as spaced:STEP" in ended["without its value"].stderr
     assert [ended[name].status for name in ("mistyped", "without its value", "not loaded")] == [2, 2, 2]
 
 

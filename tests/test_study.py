@@ -181,8 +181,8 @@ def test_the_study_says_everything_that_decides_the_numbers() -> None:
     described = json.loads(json.dumps(study.described()))
     [source] = described.pop("sources")
     assert source == {
-        "kind": "synthetic", "n": 4, "d": 2, "mask": "causal", "kernel": "softmax", "scale": 1.0, "seed": 7, "heads": 1,
-        "layers": 1, "plan": "uniform", "dtype": "float64", "empty_rows": "error",
+        "kind": "synthetic", "n": 4, "d": 2, "mask": "causal", "kernel": "softmax", "position": "none", "scale": 1.0,
+        "seed": 7, "heads": 1, "layers": 1, "plan": "uniform", "dtype": "float64", "empty_rows": "error",
     }  # fmt: skip
     assert described == {
         "measures": ["hoyer"], "rule": None, "rtol": 1e-3, "prove": False, "budget": 60.0, "spectrum": "lapack",

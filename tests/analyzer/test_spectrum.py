@@ -262,7 +262,8 @@ def test_the_bound_is_the_one_that_the_method_states() -> None:
 def test_a_product_of_factors_has_the_values_of_the_product(seed: int, rows: int, columns: int, terms: int) -> None:
     random = np.random.default_rng(seed)
     left, right = random.standard_normal((rows, terms)), random.standard_normal((columns, terms))
-    values, bounds = factor_spectrum(left, right)
+    values, bounds, exponent = factor_spectrum(left, right)
+    values, bounds = np.ldexp(values, exponent), np.ldexp(bounds, exponent)
     with precision(2 * DIGITS_60):
         truths = singular_values(balls(left) * balls(right).transpose())
         assert all(away(value, true) <= bound for value, bound, true in zip(values, bounds, truths, strict=False))

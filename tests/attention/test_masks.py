@@ -10,8 +10,24 @@ from hypothesis import strategies as st
 
 import rankscope as rs
 from rankscope.attention.build import attention, single
-from rankscope.attention.masks import MASKS, Mask, anticausal, bidirectional, causal, parse, prefix, window
-from rankscope.errors import RankscopeError
+from rankscope.attention.masks import (
+    MASKS,
+    Mask,
+    anticausal,
+    bidirectional,
+    causal,
+    dilated,
+    global_tokens,
+    left_padding,
+    packed,
+    padding,
+    parse,
+    prefix,
+    strict,
+    strided,
+    window,
+)
+from rankscope.errors import RankscopeError, UsageError
 from tests.oracles import seen_by
 
 Sees = Callable[[int, int], bool]
@@ -25,7 +41,35 @@ BUILT_IN: list[Case] = [
     (anticausal(), lambda i, j: not j < i, "anticausal"),
     *((prefix(p), lambda i, j, p=p: j in range(p) or not i < j, f"prefix:{p}") for p in (0, 1, 3, 9)),
     *((window(w), lambda i, j, w=w: abs(i - j) in range(w), f"window:{w}") for w in (1, 2, 4)),
+    (strict(), lambda i, j: j in range(i), "strict"),
+    *((dilated(s), lambda i, j, s=s: j in range(i % s, SIZE, s), f"dilated:{s}") for s in (1, 2, 5)),
+    *(
+        (
+            strided(s),
+            lambda i, j, s=s: not i < j and (j in range(i - s + 1, i + 1) or (j + 1) in range(0, 99, s)),
+            f"strided:{s}",
+        )
+        for s in (1, 2, 3)
+    ),
+    *((global_tokens(c), lambda i, j, c=c: i in range(c) or j in range(c) or i == j, f"global:{c}") for c in (0, 1, 2)),
+    *(
+        (
+            packed(n),
+            lambda i, j, n=n: (
+                [i in range(a, a + n) for a in range(0, 99, n)].index(True) * n
+                <= j
+                < [i in range(a, a + n) for a in range(0, 99, n)].index(True) * n + n
+            ),
+            f"packed:{n}",
+        )
+        for n in (1, 2, 4)
+    ),
+    *((padding(n), lambda i, j, n=n: j in range(n), f"padding:{n}") for n in (1, 3, 9)),
+    *((left_padding(n), lambda i, j, n=n: j not in range(n), f"left-padding:{n}") for n in (0, 2)),
 ]
+
+RANDOM = ("random:0:block=2", "random:0.4:block=2:seed=3", "random:1:block=3", "bigbird:2:1:0.3:block=2:seed=5")
+"""Masks with random blocks, of which plain Python knows the properties and not the draws."""
 
 
 def joined(pair: tuple[Case, Case], word: str) -> Case:
@@ -70,7 +114,38 @@ def test_built_in_masks_see_what_plain_python_sees(case: Case) -> None:
 
 
 def test_every_registered_mask_is_among_the_cases() -> None:
-    assert {case[2].partition(":")[0] for case in BUILT_IN} == set(MASKS.names())
+    assert {text.partition(":")[0] for text in [*(case[2] for case in BUILT_IN), *RANDOM]} == set(MASKS.names())
+
+
+@pytest.mark.parametrize("text", RANDOM)
+def test_random_masks_pass_the_battery_and_are_the_same_again(text: str) -> None:
+    rs.testing.check_mask(parse(text))
+    assert np.array_equal(answers(parse(text), 40), answers(parse(text), 40))
+    assert np.diagonal(answers(parse(text), 40)).all()
+
+
+def test_random_blocks_are_whole_and_as_many_as_the_rate_says() -> None:
+    seen = answers(parse("random:0.25:block=4:seed=1"), 800)
+    blocks = np.asarray((seen & ~np.eye(800, dtype=bool)).reshape(200, 4, 200, 4).any(axis=(1, 3)))
+    whole = np.asarray(seen.reshape(200, 4, 200, 4).all(axis=(1, 3)))
+    off = ~np.eye(200, dtype=bool)
+    assert np.array_equal(blocks[off], whole[off])
+    share, deviation = blocks[off].mean(), np.sqrt(0.25 * 0.75 / off.sum())
+    assert abs(share - 0.25) < 5 * deviation
+    assert not np.array_equal(seen, answers(parse("random:0.25:block=4:seed=2"), 800))
+    everything = answers(parse("random:1:block=4"), 12)
+    assert everything.all()
+
+
+def test_bigbird_is_the_union_of_its_parts() -> None:
+    parts = parse("window:2 | global:1 | random:0.3:block=2:seed=5")
+    assert np.array_equal(answers(parse("bigbird:2:1:0.3:block=2:seed=5"), 30), answers(parts, 30))
+
+
+@pytest.mark.parametrize("text", ["dilated:0", "strided:0", "packed:0", "padding:0", "random:1.5", "random:-1"])
+def test_a_parameter_that_means_nothing_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="RS002"):
+        parse(text)
 
 
 @given(EXPRESSIONS)

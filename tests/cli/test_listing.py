@@ -9,6 +9,7 @@ from rankscope.analyzer.analyze import chosen, measures
 from rankscope.analyzer.rank import RULES
 from rankscope.attention.kernels import KERNELS
 from rankscope.attention.masks import MASKS
+from rankscope.attention.positions import POSITIONS
 from rankscope.generators.plans import PLANS
 from rankscope.report.figure import names as figures
 from tests.process import called
@@ -16,6 +17,7 @@ from tests.process import called
 NAMES: dict[str, Callable[[], list[str]]] = {
     "masks": MASKS.names,
     "kernels": KERNELS.names,
+    "positions": POSITIONS.names,
     "plans": PLANS.names,
     "measures": lambda: [each.name for each in chosen(("all",))],
     "rules": RULES.names,
@@ -31,12 +33,12 @@ def listed(kind: str) -> dict[str, str]:
     assert title == kind
     found: dict[str, str] = {}
     for line in lines:
-        entry = re.match(r"  (\S+)  +(.*)", line)
+        entry = re.match(r"  (\S+)(?:  +(.*))?$", line)
         if entry:
-            found[entry[1]] = entry[2]
+            found[entry[1]] = entry[2] or ""
         else:
             name = list(found)[-1]
-            found[name] += " " + line.strip()
+            found[name] = f"{found[name]} {line.strip()}".strip()
     return found
 
 

@@ -6,9 +6,9 @@ import rankscope as rs
 
 
 @rs.mask
-def strided(step: int) -> rs.Mask:
+def spaced(step: int) -> rs.Mask:
     """Every query sees itself and the earlier keys at a multiple of the step."""
-    return rs.Mask(f"strided:{step}", lambda q, k: (k <= q) & ((q - k) % step == 0))
+    return rs.Mask(f"spaced:{step}", lambda q, k: (k <= q) & ((q - k) % step == 0))
 
 
 @rs.kernel

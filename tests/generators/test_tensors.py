@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 import rankscope as rs
 from rankscope.analyzer.rank import LADDER
-from rankscope.attention.operators import Dense
+from rankscope.attention.operators import Dense, Pair
 from rankscope.errors import RankscopeError
 from rankscope.generators.stack import Work
 from rankscope.generators.tensors import File, load, role, stem
@@ -449,7 +449,7 @@ def test_weights_from_queries_and_keys_are_those_that_the_model_computed() -> No
     assert len(stored) == len(scores) == 6
     for kept, computed in zip(stored, scores, strict=True):
         assert isinstance(computed, Dense)
-        assert computed.scores is not None
+        assert isinstance(computed.scores, Pair)
         queries, keys = np.abs(computed.scores.left), np.abs(computed.scores.right)
         wrong = (queries.shape[1] + 2) * unit * (queries @ keys.T) / np.sqrt(queries.shape[1])
         exact = computed.matrix

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from rankscope.analyzer.determinant import LogDet
-from rankscope.analyzer.enclosure import MARGIN, Interval, enclose, frobenius, inverse
+from rankscope.analyzer.enclosure import MARGIN, Interval, enclose, frobenius, inverse, magnitude
 from rankscope.analyzer.ledger import Ledger, above, ball_memory, below, product_cost, widening
 from rankscope.analyzer.smallest import Smallest
 from rankscope.analyzer.spectrum import Spectrum
@@ -48,7 +48,10 @@ def enclosed_spectrum(
 
 
 def enclosed_product(pair: Pair, ledger: Ledger) -> tuple[Float64, Float64] | None:
-    """The singular values of left · rightᵀ and bounds on their errors, those beyond the inner dimension left out."""
+    """The singular values of left · rightᵀ divided by a power of two, and bounds on their errors.
+
+    Those beyond the inner dimension are left out.
+    """
     import flint
 
     shape, inner, bits = (len(pair.left), len(pair.right)), pair.left.shape[1], 128
@@ -56,9 +59,13 @@ def enclosed_product(pair: Pair, ledger: Ledger) -> tuple[Float64, Float64] | No
         return None
     with precision(bits):
         product = exact_matrix(pair.left) * exact_matrix(pair.right).transpose()
-        found = enclose(product, inner, frobenius(product) * flint.arb(FLOOR))[:inner]
-    low, high = ends_of(found, flint.arb(1))
-    return low / 2 + high / 2, np.where(high > 0, np.nextafter((high - low) / 2, math.inf), 0.0)
+        size = frobenius(product)
+        found = enclose(product, inner, size * flint.arb(FLOOR))[:inner]
+        low, high = ends_of(found, flint.arb((1, magnitude(size))) if size > 0 else flint.arb(1))
+    values = low / 2 + high / 2
+    errors = np.nextafter(np.maximum(high - values, values - low), math.inf)
+    errors[high == 0] = 0.0
+    return values, errors
 
 
 def ends_of(found: list[Interval], unit: Any) -> tuple[Float64, Float64]:
@@ -78,7 +85,7 @@ def scaled_ball(value: float, exponent: int) -> Any:
     """value · 2^exponent."""
     import flint
 
-    return flint.arb(value) * flint.arb(2) ** exponent
+    return flint.arb(value) * flint.arb((1, exponent))
 
 
 def resolved(each: Interval, floor: Any, sharply: bool) -> bool:
@@ -104,7 +111,7 @@ def of_intervals(found: list[Interval], plain: Spectrum, bits: int, *, complete:
     import flint
 
     ten = flint.arb(10).log()
-    low, high = ends_of(found, flint.arb(2) ** plain.exponent)
+    low, high = ends_of(found, flint.arb((1, plain.exponent)))
     values = np.where(low > 0, low / 2 + high / 2, np.minimum(plain.values, high))
     errors = np.nextafter(np.maximum(high - values, values - low), math.inf)
     errors[high == 0] = 0.0

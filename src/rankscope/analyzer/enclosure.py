@@ -117,9 +117,12 @@ def peel(matrix: Any, rank: int, floor: Any) -> Step:
     unresolved = Step([Interval(flint.arb(0), (size + radius).upper())] * count, one, one, flint.arb(0), one)
     if rank == 0 or count == 0 or size + radius < floor or not radius < size * CUT:
         return unresolved
-    scale = flint.arb(2) ** magnitude(size)
+    scale = flint.arb((1, magnitude(size)))  # exact, however large the exponent
     held, radius, floor = held / scale, (radius / scale).upper(), floor / scale
-    left, values, right = singular_vectors(floats(held))
+    near = floats(held)
+    if not np.isfinite(near).all():
+        return unresolved
+    left, values, right = singular_vectors(near)
     a, b = defect(left), defect(right)
     if not max(a, b) < 0.5:
         return unresolved

@@ -53,7 +53,8 @@ def of_participation(low: Float64, high: Float64) -> Range:
         least = sums(high, low) ** 2 / sums(high**2, low**2)
     inside = nearest_to(low, high, lambda s: float((s * s).sum() / s.sum()))
     shares = inside / inside.sum()
-    most = float((shares * shares).sum()) / least_quotient(low, high, shares) ** 2
+    quotient = least_quotient(low, high, shares)
+    most = float((shares * shares).sum()) / quotient**2 if quotient > 0 else math.inf
     slack = ROUNDING * (len(low) + 8) * UNIT
     return max(float(np.nanmin(least)) * (1 - slack), 1.0), min(most * (1 + slack), float(len(low)))
 
@@ -96,6 +97,6 @@ def least_quotient(low: Float64, high: Float64, cost: Float64) -> float:
         total = float(values.sum())
         found = float((values * cost).sum()) / total if total > 0 else quotient
         if not found < quotient:
-            break
+            return quotient
         quotient = found
-    return quotient
+    return -math.inf

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from rankscope.analyzer.determinant import LogDet, combined, logdet
 from rankscope.analyzer.smallest import Smallest, smallest
-from rankscope.analyzer.spectrum import Spectrum, factor_spectrum, spectrum
+from rankscope.analyzer.spectrum import Spectrum, backward, factor_spectrum, singular_values_of, spectrum
 from rankscope.arrays import FLOAT64, Array, Float64, Storage
 from rankscope.attention.diagonal import diagonal
 from rankscope.attention.exact import rational
-from rankscope.attention.operators import Dense, Operator, Product
+from rankscope.attention.operators import Dense, Operator, Pair, Product
 from rankscope.attention.structure import Structure, separated
 from rankscope.errors import error
 from rankscope.records import Guarantee
@@ -224,7 +224,11 @@ class Needs:
             because = "the kernel acts on features, not on scores" if feature else "the queries and keys are not given"
             return Scores(None, np.zeros(0), operator.shape, 0, None, because)
         pair = operator.scores
-        values, error = factor_spectrum(pair.left, pair.right)
+        if not isinstance(pair, Pair):
+            values = singular_values_of(pair)
+            errors = backward(values, max(pair.shape), float(values.max(initial=0.0)))
+            return Scores(values, errors, operator.shape, min(operator.shape), operator.max_logit)
+        values, error, _ = factor_spectrum(pair.left, pair.right)
         found = Scores(values, error, operator.shape, pair.left.shape[1], operator.max_logit)
         if self.proving is None:
             return found

@@ -137,6 +137,8 @@ def tolerances(rule: Callable[[Spectrum, Storage], float], spectrum: Spectrum, s
 
 def count_above(values: Float64, errors: Float64, tolerance: Tolerance) -> Reading:
     """How many values lie above a tolerance, which is the float64 number that the rule gives."""
+    if not (np.isfinite(values).all() and np.isfinite(errors).all() and math.isfinite(tolerance.high)):
+        return unknown("the values overflow float64", low=0, high=len(values))
     low = int(np.count_nonzero(values - errors > tolerance.high))
     high = int(np.count_nonzero((values + errors > tolerance.low) & (values + errors > 0)))
     if low == high:
@@ -159,16 +161,23 @@ def around(spectrum: Spectrum, tolerance: float) -> dict[str, Any]:
     if above == len(spectrum.values):
         return {**known, "sigma_below": None, "gap": None}
     first, error = float(spectrum.values[above]), float(spectrum.error[above])
-    hidden = 0 < first <= error
-    bound = first + error if hidden else first
-    gap = last / bound if last is not None and bound and last < bound * 1e300 else None
-    if not hidden:
+    if not 0 < first <= error:
+        gap = last / first if last is not None and first and last < first * 1e300 else None
         return {**known, "sigma_below": spectrum.absolute(first), "gap": gap}
+    bound = first + error
+    surely = None if last is None else last - float(spectrum.error[above - 1])
+    gap = surely / bound * (1 - 4 * EPS) if surely is not None and surely < bound * 1e300 else None
     return {**known, "sigma_below": None, "sigma_below_high": spectrum.absolute(bound), "gap_low": gap, "gap": None}
 
 
+def storage_away(spectrum: Spectrum, storage: Storage) -> float:
+    """The storage error as a bound that holds the rounding of the norm, too; 0 for float64."""
+    slack = 1 + 2 * EPS * math.prod(spectrum.shape)
+    return 0.0 if storage is FLOAT64 else storage_error(spectrum, storage) * slack
+
+
 def ladder(spectrum: Spectrum) -> dict[str, int]:
-    """Counts at the relative tolerances of `LADDER`."""
+    """Counts of the values as they are given at the relative tolerances of `LADDER`, whatever their errors."""
     steps = {step: max(spectrum.shape) * EPS if isinstance(step, str) else step for step in LADDER}
     return {
         step if isinstance(step, str) else f"{step:.0e}": int(
@@ -222,8 +231,8 @@ def energy_rank_90(spectrum: Spectrum, storage: Storage) -> Reading:
     low, high = energy_ranks(spectrum, 0.0)
     if low < high:
         return unknown("the sum reaches 90 % within the error of the values", low=low, high=high)
-    away = storage_error(spectrum, storage) if storage is not FLOAT64 else 0.0
-    return Reading(low, spectrum.guarantee, "least r with 90 % of Σσ²", "", *energy_ranks(spectrum, away))
+    bounds = energy_ranks(spectrum, storage_away(spectrum, storage))
+    return Reading(low, spectrum.guarantee, "least r with 90 % of Σσ²", "", *bounds)
 
 
 def energy_ranks(spectrum: Spectrum, away: float) -> tuple[int, int]:
@@ -270,7 +279,7 @@ def spectral(
     if spectrum.largest == 0.0:
         return unknown("empty" if not len(spectrum.values) else "the matrix is zero")
     values, errors = spectrum.values / spectrum.largest, spectrum.error / spectrum.largest
-    away = storage_error(spectrum, storage) / spectrum.largest if storage is not FLOAT64 else 0.0
+    away = storage_away(spectrum, storage) / spectrum.largest
     errors = errors * (1 + 4 * EPS) + away + 2 * EPS * values
     low, high = extremes(values - errors, values + errors)
     return Reading(min(max(formula(values), low), high), spectrum.guarantee, method, low=low, high=high)

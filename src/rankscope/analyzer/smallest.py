@@ -61,27 +61,42 @@ def smallest(operator: Operator, spectrum: Spectrum, determinant: LogDet) -> Sma
     if known is not None:
         return Smallest(sum(known) / 2, *known, spectrum.guarantee, spectrum.method)
     value, error = float(spectrum.values[-1]), float(spectrum.error[-1])
+    if value + error == 0:
+        return Smallest(None, None, None, spectrum.guarantee, spectrum.method, "the smallest singular value is zero")
     shift = spectrum.exponent * math.log(2)
-    ceiling = math.log(value + error) + shift if value + error > 0 else None
+    ceiling = math.log(value + error) + shift
+    cancelled = abs(shift)
     if value > RESOLVED * error:
         low = math.log(value - error) + shift
         found = math.log(value) + shift
         method = spectrum.method if spectrum.guarantee == "enclosed" else "the last value of LAPACK's spectrum"
-        return within(low, found, ceiling, spectrum.guarantee, method)
+        return within(low, found, ceiling, spectrum.guarantee, method, cancelled=cancelled)
     own = diagonal(operator)
     if operator.structure.triangular and operator.structure.side.value != "none" and own is not None:
         return of_triangle(operator, own, spectrum, determinant, ceiling)
     because = "below the error bound of the arithmetic, and the matrix is not triangular"
-    return within(None, None, ceiling, spectrum.guarantee, "the error bound of LAPACK's spectrum", because)
+    method = "the error bound of LAPACK's spectrum"
+    return within(None, None, ceiling, spectrum.guarantee, method, because, cancelled=cancelled)
 
 
 def within(
-    low: float | None, found: float | None, high: float | None, guarantee: Guarantee, method: str, because: str = ""
+    low: float | None,
+    found: float | None,
+    high: float | None,
+    guarantee: Guarantee,
+    method: str,
+    because: str = "",
+    *,
+    cancelled: float = 0.0,
 ) -> Smallest:
-    """Natural logarithms as decimal ones, the bounds moved outwards by the rounding of the conversion."""
+    """Natural logarithms as decimal ones, the bounds moved outwards by the rounding of the conversion.
+
+    `cancelled` is the size of a summand that the logarithms no longer show.
+    """
     decimal = [None if each is None else each / math.log(10) for each in (low, found, high)]
     bottom, middle, top = decimal
-    slack = 4 * EPS * max((abs(each) for each in decimal if each is not None), default=0.0) + 4 * EPS
+    largest = max((abs(each) for each in decimal if each is not None), default=0.0) + 2 * cancelled / math.log(10)
+    slack = 8 * EPS * largest + 8 * EPS
     return Smallest(
         middle,
         None if bottom is None else bottom - slack,

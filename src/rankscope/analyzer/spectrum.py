@@ -16,7 +16,7 @@ import numpy as np
 
 from rankscope.arrays import EPS, Array, Float64, power_of_two, scaled
 from rankscope.attention.distance import distance
-from rankscope.attention.operators import Factored, Operator, norm
+from rankscope.attention.operators import Dense, Factored, Operator, norm
 from rankscope.errors import RankscopeError, error
 from rankscope.records import Guarantee
 
@@ -93,7 +93,8 @@ def of_diagonal(operator: Operator) -> Spectrum:
     exponent = power_of_two(values)
     frobenius = math.ldexp(norm(scaled(values, -exponent)), min(exponent, 1022))
     rounded = np.iscomplexobj(operator.matrix)
-    guarantee: Guarantee = "estimated" if away or rounded else "proved"
+    stored = isinstance(operator, Dense) and operator.definition is None
+    guarantee: Guarantee = "proved" if stored and not rounded else "estimated"
     errors = np.full(len(values), away) + (2 * EPS * values if rounded else 0.0)
     return Spectrum(values, errors, operator.shape, frobenius, guarantee, "the diagonal of a diagonal matrix")
 
@@ -101,7 +102,8 @@ def of_diagonal(operator: Operator) -> Spectrum:
 @spectrum.register
 def _(operator: Factored) -> Spectrum:
     """Singular values of L·Rᵀ from the small product of two triangular QR factors; the rest are exactly zero."""
-    values, found = factor_spectrum(operator.factors.left, operator.factors.right)
+    values, found, exponent = factor_spectrum(operator.factors.left, operator.factors.right)
+    values, found = scaled(values, exponent), scaled(found, exponent)
     missing = min(operator.shape) - len(values)
     padded = np.concatenate([values, np.zeros(missing)])
     errors = np.concatenate([found + distance(operator), np.zeros(missing)])
@@ -109,8 +111,10 @@ def _(operator: Factored) -> Spectrum:
     return finished(padded, errors, operator, norm(values), "estimated", method, 0)
 
 
-def factor_spectrum(left: Float64, right: Float64) -> tuple[Float64, Float64]:
-    """The non-zero singular values of left · rightᵀ, and bounds on their errors, without forming the product.
+def factor_spectrum(left: Float64, right: Float64) -> tuple[Float64, Float64, int]:
+    """The non-zero singular values of left · rightᵀ divided by 2^e, bounds on their errors, and e.
+
+    The product is not formed.
 
     left = Q₁R₁ and right = Q₂R₂ give the values of R₁R₂ᵀ. The backward errors of QR are relative to the norm of each
     factor; columns are first balanced by powers of two, which changes nothing else.
@@ -125,7 +129,7 @@ def factor_spectrum(left: Float64, right: Float64) -> tuple[Float64, Float64]:
     values = singular_values_of(first @ second.T)
     scale = math.prod(float(singular_values_of(each).max(initial=0.0)) for each in (first, second))
     errors = backward(values, max(len(left), len(right), 1), scale)
-    return scaled(values, 2 * common), scaled(errors, 2 * common)
+    return values, errors, 2 * common
 
 
 def singular_values_of(matrix: Array) -> Float64:

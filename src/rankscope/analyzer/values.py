@@ -53,7 +53,8 @@ def log10_condition(smallest: Smallest, spectrum: Spectrum) -> Reading:
     """log₁₀ of the condition number σ₁ / σ_min."""
     if spectrum.largest == 0.0:
         return unknown("empty" if not len(spectrum.values) else "the matrix is zero")
-    top = math.log10(spectrum.largest) + spectrum.exponent * math.log10(2)
+    mantissa, shift = math.log10(spectrum.largest), spectrum.exponent * math.log10(2)
+    top, size = mantissa + shift, 1 + abs(mantissa) + abs(shift)
     spread = -math.log10(max(1 - float(spectrum.error[0]) / spectrum.largest, EPS))
     if smallest.log10 is None and smallest.high is None:
         return unknown("infinite: " + smallest.because, guarantee=smallest.guarantee)
@@ -63,8 +64,8 @@ def log10_condition(smallest: Smallest, spectrum: Spectrum) -> Reading:
         weaker,
         f"σ₁ and {smallest.method}",
         smallest.because,
-        None if smallest.high is None else top - spread - smallest.high - 4 * EPS * (abs(top) + abs(smallest.high)),
-        None if smallest.low is None else top + spread - smallest.low + 4 * EPS * (abs(top) + abs(smallest.low)),
+        None if smallest.high is None else top - spread - smallest.high - 8 * EPS * (size + abs(smallest.high)),
+        None if smallest.low is None else top + spread - smallest.low + 8 * EPS * (size + abs(smallest.low)),
     )
 
 
@@ -74,6 +75,8 @@ def sv_ratio_1_2(spectrum: Spectrum) -> Reading:
     if len(spectrum.values) < 2:
         return unknown("fewer than two singular values")
     (first, second), (near, far) = spectrum.values[:2].tolist(), spectrum.error[:2].tolist()
+    if first == 0.0:
+        return unknown("the matrix is zero")
     if second == far == 0.0:
         return unknown("infinite: the second singular value is exactly zero", guarantee="proved")
     if second <= far:

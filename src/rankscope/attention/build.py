@@ -30,6 +30,7 @@ from rankscope.attention.operators import (
     Product,
     from_array,
 )
+from rankscope.attention.positions import POSITIONS, Place, Position
 from rankscope.attention.request import EmptyRows, Request
 from rankscope.attention.softmax import from_scores
 from rankscope.errors import error
@@ -42,9 +43,11 @@ def attention(
     *,
     mask: str | Mask | Boolean = "bidirectional",
     kernel: str | Kernel = "softmax",
+    position: str | Position = "none",
     scale: float = 1.0,
     dtype: str = "float64",
     empty_rows: EmptyRows = "error",
+    heads: int = 1,
     origin: Origin | None = None,
 ) -> Operator | list[Operator]:
     """The attention matrix of your queries and keys.
@@ -57,10 +60,12 @@ def attention(
         k: keys of shape (m, d), or (heads, m, d). A causal mask with n ≠ m is aligned at the bottom right.
         mask: a name, an expression such as "causal & window:64", a `Mask`, or a Boolean array of shape (n, m).
         kernel: a name such as "softmax" or "linear:relu", or a kernel.
+        position: a name such as "rope" or "alibi", or a position; it acts before the kernel.
         scale: multiplies the usual 1/√d.
         dtype: the matrix is rounded to this type and analysed as rounded; everything before is float64.
         empty_rows: what to do with a query that sees nothing: "error", "zero" (a zero row), "drop" (no row),
             "uniform" (1/m everywhere). A strict triangle implies "zero".
+        heads: how many heads there are, for positions that differ between them.
         origin: what is known of where queries and keys come from; it is passed on to tables.
 
     Raises:
@@ -78,13 +83,15 @@ def attention(
         options: dict[str, Any] = {
             "mask": mask,
             "kernel": kernel,
+            "position": position,
+            "heads": len(queries.values),
             "scale": scale,
             "dtype": dtype,
             "empty_rows": empty_rows,
         }
-        heads = enumerate(zip(queries.values, keys.values, strict=True))
+        pairs = enumerate(zip(queries.values, keys.values, strict=True))
         places = [replace(base, label=f"{base.label} head {head}", head=head) for head in range(len(queries.values))]
-        return [single(attention(a, b, **options, origin=places[head])) for head, (a, b) in heads]
+        return [single(attention(a, b, **options, origin=places[head])) for head, (a, b) in pairs]
     check_shapes(queries.values, keys.values)
     if empty_rows not in get_args(EmptyRows):
         raise error("RS001", f"empty_rows = {empty_rows!r}", nearest(str(empty_rows), list(get_args(EmptyRows))))
@@ -98,6 +105,8 @@ def attention(
     check_finite(keys.values, f"the keys{place}")
     chosen_mask = mask_of(mask, rows, columns)
     chosen = KERNELS.build(kernel) if isinstance(kernel, str) else kernel
+    placed = POSITIONS.build(position) if isinstance(position, str) else position
+    check_accepted(chosen, placed)
     positions = np.arange(columns - rows, columns)[:, None]
     seen = np.broadcast_to(chosen_mask.allows(positions, np.arange(columns)[None, :]), (rows, columns))
     if seen.dtype != np.bool_:
@@ -111,14 +120,39 @@ def attention(
         d=queries.values.shape[1],
         mask=chosen_mask.label,
         kernel=chosen.label,
+        position=None if placed.label == "none" else placed.label,
         scale=scale,
         dtype=dtype,
         digest=base.digest or digest,
     )
     request = Request(
-        Pair(queries.values, keys.values), chosen_mask, seen, scale, storage_of(dtype), empty_rows, described
+        Pair(queries.values, keys.values),
+        chosen_mask,
+        seen,
+        scale,
+        storage_of(dtype),
+        empty_rows,
+        described,
+        placed,
+        Place(columns, base.head or 0, max(heads, (base.head or 0) + 1), base.seed or 0),
     )
     return from_scores(request, chosen) if isinstance(chosen, ScoreKernel) else from_features(request, chosen)
+
+
+def check_accepted(kernel: Kernel, position: Position) -> None:
+    """Refuse a position that the kernel does not take, or that acts on tokens where queries and keys are given."""
+    if position.tokens is not None:
+        raise error(
+            "RS003",
+            f"the position {position.label}, which is added to tokens, with queries and keys",
+            "let the queries and keys come from tokens, or add it to your tokens before the projections",
+        )
+    if position.label != "none" and not isinstance(kernel, ScoreKernel):
+        raise error(
+            "RS003",
+            f"the position {position.label} with the kernel {kernel.label}, which has no scores",
+            "take a kernel that acts on scores, such as softmax",
+        )
 
 
 def mask_of(mask: str | Mask | Boolean, rows: int, columns: int) -> Mask:

@@ -41,7 +41,8 @@ def _(operator: Product) -> float:
 def _(operator: Mean) -> float:
     parts = operator.parts
     inherited = sum(distance(part) for part in parts) / len(parts)
-    return inherited + len(parts) * UNIT * sum(norm(part.matrix) for part in parts) / len(parts)
+    vanished = TINIEST * (len(parts) + 1) * math.sqrt(math.prod(operator.shape))
+    return inherited + len(parts) * UNIT * sum(norm(part.matrix) for part in parts) / len(parts) + vanished
 
 
 @singledispatch

@@ -134,7 +134,7 @@ def diagonal_of(
     with np.errstate(divide="ignore", invalid="ignore"):
         log = np.log(np.abs(own)) - np.log(np.abs(total[:count]))
         relative = UNIT * np.diagonal(cost) * np.abs(total[:count]) / np.abs(own)
-        error_of_log = np.where(relative < 0.5, 2 * relative, math.inf) + 4 * UNIT * (
+        error_of_log = np.where(relative < 0.5, 2 * relative, math.inf) + 9 * UNIT * (
             np.abs(np.log(np.abs(own))) + np.abs(np.log(np.abs(total[:count]))) + 1
         )
     lost = ~zero & ~np.isfinite(error_of_log)

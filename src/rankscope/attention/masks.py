@@ -83,6 +83,87 @@ def window(width: int) -> Mask:
     return Mask(f"window:{width}", lambda q, k: (q - k < width) & (k - q < width), frozenset({"diagonal"}))
 
 
+@mask
+def strict() -> Mask:
+    """A query sees earlier keys and not itself: the strict triangle, whose first row is empty."""
+    return Mask("strict", lambda q, k: k < q, frozenset({"lower"}))
+
+
+@mask
+def dilated(step: int) -> Mask:
+    """A query sees keys at a multiple of the step from it, on either side (dilated windows, Longformer)."""
+    at_least("dilated", step, 1)
+    return Mask(f"dilated:{step}", lambda q, k: (q - k) % step == 0, frozenset({"diagonal"}))
+
+
+@mask
+def strided(stride: int) -> Mask:
+    """Causal: the last keys, and the last of every stride (Sparse Transformer, Child et al. 2019)."""
+    at_least("strided", stride, 1)
+    return Mask(
+        f"strided:{stride}",
+        lambda q, k: (k <= q) & ((q - k < stride) | (k % stride == stride - 1)),
+        frozenset({"lower", "diagonal"}),
+    )
+
+
+@mask(name="global")
+def global_tokens(count: int) -> Mask:
+    """The first tokens see everything and are seen by all, the others see them and themselves (Longformer)."""
+    at_least("global", count, 0)
+    return Mask(f"global:{count}", lambda q, k: (q < count) | (k < count) | (q == k), frozenset({"diagonal"}))
+
+
+@mask
+def random(rate: float, block: int = 16, seed: int = 0) -> Mask:
+    """Itself and blocks of keys chosen at random, each with probability `rate`, for each block of queries (BigBird)."""
+    at_least("random:block", block, 1)
+    if not 0 <= rate <= 1:
+        raise error("RS002", f"random:{rate}", "give a probability between 0 and 1")
+    label = f"random:{rate:g}:block={block}:seed={seed}"
+    return Mask(
+        label, lambda q, k: (q == k) | (scattered(q // block, k // block, seed) < rate), frozenset({"diagonal"})
+    )
+
+
+@mask
+def bigbird(window: int = 3, tokens: int = 2, rate: float = 0.05, block: int = 16, seed: int = 0) -> Mask:
+    """A window, global tokens and random blocks (BigBird, Zaheer et al. 2020)."""
+    label = f"bigbird:window={window}:tokens={tokens}:rate={rate:g}:block={block}:seed={seed}"
+    union = MASKS["window"].function(window) | global_tokens(tokens) | random(rate, block, seed)
+    return Mask(label, union.allows, union.facts)
+
+
+@mask
+def packed(length: int) -> Mask:
+    """Documents of this length packed into one sequence: a query sees its own document only."""
+    at_least("packed", length, 1)
+    return Mask(f"packed:{length}", lambda q, k: q // length == k // length, frozenset({"diagonal"}))
+
+
+@mask
+def padding(length: int) -> Mask:
+    """Keys from this position on are padding, which no query sees; to be joined with others by &."""
+    at_least("padding", length, 1)
+    return Mask(f"padding:{length}", lambda q, k: (q == q) & (k < length))
+
+
+@mask
+def left_padding(count: int) -> Mask:
+    """The first keys are padding, which no query sees; to be joined with others by &."""
+    at_least("left-padding", count, 0)
+    return Mask(f"left-padding:{count}", lambda q, k: (q == q) & (k >= count))
+
+
+def scattered(q: Any, k: Any, seed: int) -> Any:
+    """A number between 0 and 1 that looks random, the same for integers and for arrays of them."""
+    prime = 2**31 - 1
+    mixed = (q * 7919 + k * 104729 + seed * 1299709 + 1) % prime
+    for _ in range(3):
+        mixed = (mixed * mixed + mixed * 48271 + q * 31 + k) % prime
+    return mixed / prime
+
+
 def at_least(name: str, value: int, least: int) -> None:
     """Refuse a mask parameter below `least`."""
     if value < least:

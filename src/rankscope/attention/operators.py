@@ -94,9 +94,10 @@ class Dense:
 
     `distance` bounds the Frobenius norm of (held − subject), with what storage in fewer bits has added; `relative`
     bounds the relative error of each entry that did not underflow (infinite where there is no such bound).
-    `diagonal` is the diagonal of the subject; `support` the number of keys each row may see; `scores` the pair
-    whose product gave the scores, and `max_logit` their largest value, where they are known. `definition` holds the
-    given numbers that make the subject exactly; it is None where the subject is what is stored.
+    `diagonal` is the diagonal of the subject; `support` the number of keys each row may see; `scores` the pair whose
+    product gave the scores, or the scores where they are no product, and `max_logit` their largest value, where they
+    are known. `definition` holds the given numbers that make the subject exactly; it is None where the subject is what
+    is stored.
     """
 
     matrix: Array
@@ -107,7 +108,7 @@ class Dense:
     storage: Storage = FLOAT64
     distance: float = 0.0
     relative: float = 0.0
-    scores: Pair | None = None
+    scores: Pair | Float64 | None = None
     max_logit: float | None = None
     origin: Origin = field(default_factory=Origin)
     definition: Weights | Products | None = None
@@ -249,7 +250,7 @@ def from_array(matrix: Array, storage: Storage = FLOAT64, origin: Origin | None 
     with np.errstate(divide="ignore"):
         log = np.log(magnitude)
     sign = np.sign(entries).astype(np.int64) if np.isrealobj(matrix) else (magnitude > 0).astype(np.int64)
-    error = np.where(magnitude > 0, 2 * UNIT * np.abs(log) + (0 if np.isrealobj(matrix) else 2 * UNIT), 0.0)
+    error = np.where(magnitude > 0, 8 * UNIT * np.abs(log) + (0 if np.isrealobj(matrix) else 4 * UNIT), 0.0)
     diagonal = Diagonal(log, sign, error, "log|a_ii| of the stored diagonal")
     return Dense(
         matrix,

@@ -13,18 +13,21 @@ from numpy.typing import NDArray
 from rankscope.arrays import FLOAT64, Array, Boolean, Storage
 from rankscope.attention.masks import Mask
 from rankscope.attention.operators import Diagonal, Origin, Pair, norm
+from rankscope.attention.positions import Place, Position
 from rankscope.attention.structure import Fact, Structure, blocks_of_mask, distinct, least, square
 from rankscope.errors import error
 
 EmptyRows = Literal["error", "zero", "drop", "uniform"]
 
-ELEMENTARY: Final = 4
-"""Units of roundoff that numpy's exp and log may lose; its vectorised kernels document less than 4 ulp."""
+ELEMENTARY: Final = 8
+"""Units of roundoff that numpy's exp and log may lose: its vectorised kernels document less than 4 ulp, of 2u each."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Request:
-    """What a matrix is to be made of: tokens, mask (also evaluated, as `seen`), scale, storage, policy, origin."""
+    """What a matrix is to be made of: tokens, mask (also evaluated, as `seen`), scale, storage, policy and origin, and
+    the position with what it may depend on.
+    """
 
     tokens: Pair
     mask: Mask
@@ -33,6 +36,8 @@ class Request:
     storage: Storage
     empty_rows: EmptyRows
     origin: Origin
+    position: Position
+    place: Place
 
     @property
     def full(self) -> bool:
@@ -82,7 +87,7 @@ def structure_of(
     if zero_rows:
         bounds.append((shape[0] - zero_rows, "the number of rows that are not zero"))
         row_sum = Fact(None, f"{zero_rows} rows see nothing and are zero")
-        sign = Fact(0, f"{zero_rows} rows are zero")
+        sign = Fact(0, f"{zero_rows} rows are zero") if square(shape) else sign
     structure = Structure(shape, blocks, side, least(bounds), row_sum, sign)
     labels = structure.blocks.value
     if labels is None or len(labels) == 0:

@@ -26,10 +26,8 @@ from rankscope.attention.request import (
 
 def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
     """Softmax attention, and every kernel with positive weights: A = exp(t − logsumexp t), t = log w(s)."""
-    pair, seen, storage = request.tokens, request.seen, request.storage
-    if request.scale == 0:
-        pair = Pair(np.zeros_like(pair.left), np.zeros_like(pair.right))  # all scores are zero, all tokens alike
-    scores = scores_of(pair, request.scale)
+    seen, storage = request.seen, request.storage
+    scores, pair = scored(request)
     check_finite(scores, "the scores q·k")
     logs = scores if kernel.log_weight is None else np.asarray(kernel.log_weight(scores), dtype=np.float64)
     check_finite(logs, f"the log weights of {kernel.label}")
@@ -41,7 +39,7 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
         logs = np.where(empty[:, None], 0.0, logs)
     if policy == "drop":
         seen, logs = seen[~empty], logs[~empty]
-        pair = Pair(pair.left[~empty], pair.right)
+        pair = Pair(pair.left[~empty], pair.right) if isinstance(pair, Pair) else pair[~empty]
     full = request.full
     masked = logs if full else np.where(seen, logs, -math.inf)
     top = masked.max(axis=1, initial=-math.inf)
@@ -79,9 +77,10 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
     relative = UNIT * (2 * ELEMENTARY + summation(seen.shape[1]) + 2)
     spread = np.sqrt(support) / np.where(alive, total, 1.0)
     absolute = UNIT * float(np.linalg.norm(spread)) / math.e  # the rounding of x − max x costs u·|x|eˣ ≤ u/e each
+    alike = distinct_tokens(pair, "queries", "keys") if full and isinstance(pair, Pair) else []
     return Dense(
         matrix,
-        structure_of(request, seen, diagonal, empty, policy, distinct_tokens(pair, "queries", "keys") if full else []),
+        structure_of(request, seen, diagonal, empty, policy, alike),
         "scores",
         diagonal,
         support,
@@ -93,6 +92,25 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
         finished(request.origin, policy, empty),
         Weights(masked),
     )
+
+
+def scored(request: Request) -> tuple[Float64, Pair | Float64]:
+    """The scores, and the pair whose product they are; the scores themselves where gluing or a bias makes them none."""
+    position, pair = request.position, request.tokens
+    if request.scale == 0:
+        pair = Pair(np.zeros_like(pair.left), np.zeros_like(pair.right))  # all products are zero, all tokens alike
+    rows, columns = len(pair.left), len(pair.right)
+    i, j = np.arange(columns - rows, columns), np.arange(columns)
+    total = np.zeros((rows, columns))
+    turned = pair
+    for piece in position.pieces:
+        if position.turn is not None:
+            turned = Pair(position.turn(pair.left, piece.query(i)), position.turn(pair.right, piece.key(j)))
+        found = scores_of(turned, request.scale)
+        total = found if piece.where is None else np.where(piece.where(i[:, None], j[None, :]), found, total)
+    if position.bias is not None:
+        total = total + position.bias(i[:, None], j[None, :], request.place)
+    return total, turned if position.factored else total
 
 
 def scores_of(pair: Pair, scale: float) -> Float64:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rankscope.arrays import Array, Boolean
 from rankscope.attention.masks import Mask
+from rankscope.errors import error
 
 Side = Literal["lower", "upper", "diagonal", "none"]
 T = TypeVar("T")
@@ -56,8 +57,12 @@ def square(shape: tuple[int, int]) -> bool:
 
 
 def blocks_of_mask(mask: Mask, seen: Boolean) -> tuple[Fact[NDArray[np.intp] | None], Fact[Side]]:
-    """Blocks and side from the facts of a mask where they settle it, from the mask itself at this size otherwise."""
+    """Blocks and side from the facts of a mask where they settle it, from the mask itself at this size otherwise.
+
+    A fact that is false at this size is refused (RS005): proofs rest on it.
+    """
     rows, columns = seen.shape
+    refuse_false_facts(mask, seen)
     if rows == columns and rows > 1:
         if {"lower", "upper"} <= mask.facts:
             because = f"{mask.label}: no query sees any key but its own"
@@ -72,6 +77,17 @@ def blocks_of_mask(mask: Mask, seen: Boolean) -> tuple[Fact[NDArray[np.intp] | N
             because = f"{mask.label}: every query sees every key"
             return Fact(np.zeros(rows, dtype=np.intp), because), Fact("none", because)
     return blocks_of_pattern(seen, f"{mask.label} at n = {columns}")
+
+
+def refuse_false_facts(mask: Mask, seen: Boolean) -> None:
+    """Refuse a mask whose facts are not true of what is seen."""
+    if seen.shape[0] != seen.shape[1]:
+        return
+    false = {"lower": np.triu(seen, 1).any(), "upper": np.tril(seen, -1).any(), "everything": not seen.all()}
+    for fact in sorted(mask.facts & false.keys()):
+        if false[fact]:
+            remedy = "leave the fact out: it is then derived from the mask itself"
+            raise error("RS005", f"the mask {mask.label!r} claims {fact!r}, which is false at n = {len(seen)}", remedy)
 
 
 def lower(because: str) -> Fact[Side]:
@@ -211,7 +227,7 @@ def of_product(parts: Sequence[Structure]) -> Structure:
     """The structure of a matrix product: sides survive when they agree, signs multiply, the least rank bounds."""
     shape = (parts[0].shape[0], parts[-1].shape[1])
     blocks, side = common(parts, "product")
-    signs = [part.det_sign.value for part in parts]
+    signs = [part.det_sign.value if square(part.shape) else None for part in parts]
     known = [sign for sign in signs if sign is not None]
     if 0 in known:
         sign: Fact[int | None] = Fact(0, "one factor is singular")

@@ -33,6 +33,7 @@ def analyze(
     d: o.D = None,
     mask: o.Mask = None,
     kernel: o.Kernel = None,
+    position: o.Position = None,
     scale: o.Scale = None,
     seed: o.Seed = None,
     seeds: o.Seeds = None,
@@ -75,8 +76,8 @@ def analyze(
 
     o.run_plugins(plugin)
     made: dict[str, Any] = {
-        "n": n, "d": d, "mask": mask, "kernel": kernel, "scale": scale, "heads": heads, "layers": layers, "plan": plan,
-        "dtype": dtype, "empty_rows": empty_rows,
+        "n": n, "d": d, "mask": mask, "kernel": kernel, "position": position, "scale": scale, "heads": heads,
+        "layers": layers, "plan": plan, "dtype": dtype, "empty_rows": empty_rows,
     }  # fmt: skip
     sources: tuple[Source, ...]
     if file is None:
@@ -107,7 +108,7 @@ def file_source(path: Path, made: dict[str, Any], origin: Literal["stored", "sco
     """The file as a source; options that describe a random matrix are refused."""
     from rankscope.generators.tensors import File
 
-    of_file = {"mask", "kernel", "scale", "empty_rows"}
+    of_file = {"mask", "kernel", "position", "scale", "empty_rows"}
     for name, value in made.items():
         if name not in of_file and value is not None:
             raise error(

@@ -18,10 +18,18 @@ Kernels = Annotated[
     typer.Option("--kernel", help="Kernels (repeatable, or with commas). (default: softmax)", rich_help_panel=o.MATRIX),
 ]
 
+Positions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--position", help="Positions (repeatable, or with commas). (default: none)", rich_help_panel=o.MATRIX
+    ),
+]
+
 
 def compare(
     mask: Masks = None,
     kernel: Kernels = None,
+    position: Positions = None,
     n: o.N = None,
     d: o.D = None,
     scale: o.Scale = None,
@@ -57,8 +65,9 @@ def compare(
     o.run_plugins(plugin)
     made = {"n": n, "d": d, "scale": scale, "dtype": dtype, "empty_rows": empty_rows}
     sources = tuple(
-        o.synthetic_of({**made, "mask": each_mask, "kernel": each_kernel}, each_seed)
+        o.synthetic_of({**made, "mask": each_mask, "kernel": each_kernel, "position": each_position}, each_seed)
         for each_kernel in o.split("--kernel", kernel) or ["softmax"]
+        for each_position in o.split("--position", position) or ["none"]
         for each_mask in o.split("--mask", mask) or ["bidirectional", "causal"]
         for each_seed in o.seeds_of(seed, seeds)
     )

@@ -8,14 +8,18 @@ import typer
 
 from rankscope.cli import options as o
 
-KINDS = ("masks", "kernels", "plans", "measures", "rules", "figures")
+KINDS = ("masks", "kernels", "positions", "plans", "measures", "rules", "figures")
+LONGEST_NAME = 24
+"""Longer ones have a line of their own."""
+
 Kind = Annotated[
-    Literal["masks", "kernels", "plans", "measures", "rules", "figures"] | None, typer.Argument(help="One kind only.")
+    Literal["masks", "kernels", "positions", "plans", "measures", "rules", "figures"] | None,
+    typer.Argument(help="One kind only."),
 ]
 
 
 def listing(kind: Kind = None, plugin: o.Plugin = None, debug: o.Debug = False) -> None:
-    """Every mask, kernel, plan, measure, rule and figure that can be named.
+    """Every mask, kernel, position, plan, measure, rule and figure that can be named.
 
     rankscope list masks
     """
@@ -24,11 +28,12 @@ def listing(kind: Kind = None, plugin: o.Plugin = None, debug: o.Debug = False) 
     for number, each in enumerate(KINDS if kind is None else (kind,)):
         typer.echo(("\n" if number else "") + each)
         rows = list(entries(each))
-        width = max(len(name) for name, _ in rows)
+        width = max((len(name) for name, _ in rows if len(name) <= LONGEST_NAME), default=0)
         for name, text in rows:
-            typer.echo(
-                textwrap.fill(text, 80, initial_indent=f"  {name:<{width}}  ", subsequent_indent=" " * (width + 4))
-            )
+            if len(name) > width:
+                typer.echo(f"  {name}")
+            first = f"  {name if len(name) <= width else '':<{width}}  "
+            typer.echo(textwrap.fill(text, 80, initial_indent=first, subsequent_indent=" " * (width + 4)))
 
 
 def entries(kind: str) -> Iterable[tuple[str, str]]:
@@ -42,6 +47,10 @@ def entries(kind: str) -> Iterable[tuple[str, str]]:
             from rankscope.attention.kernels import KERNELS
 
             return [(entry.usage, entry.help) for entry in KERNELS]
+        case "positions":
+            from rankscope.attention.positions import POSITIONS
+
+            return [(entry.usage, entry.help) for entry in POSITIONS]
         case "plans":
             from rankscope.generators.plans import PLANS
 

@@ -26,6 +26,13 @@ Kernel = Annotated[
     str | None,
     typer.Option(help="How strongly: softmax, linear, linear:relu, … (default: softmax)", rich_help_panel=MATRIX),
 ]
+Position = Annotated[
+    str | None,
+    typer.Option(
+        help="Where tokens stand: rope, alibi, t5, …: see 'rankscope list positions'. (default: none)",
+        rich_help_panel=MATRIX,
+    ),
+]
 Scale = Annotated[float | None, typer.Option(help="Multiplies the scores q·k/√d. (default: 1)", rich_help_panel=MATRIX)]
 Seed = Annotated[
     int | None, typer.Option(help="Seed of the random queries and keys. (default: 0)", rich_help_panel=MATRIX)

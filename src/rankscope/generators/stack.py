@@ -42,6 +42,7 @@ class Synthetic:
     d: int = 64
     mask: str | None = None
     kernel: str = "softmax"
+    position: str = "none"
     scale: float = 1.0
     seed: int = 0
     heads: int = 1
@@ -82,10 +83,11 @@ class Synthetic:
         several = self.heads > 1 or self.layers > 1
         place = f" layer {layer} head {head}" if several else ""
         return Origin(
-            label=f"{mask} {self.kernel}{place}",
+            label=" ".join([mask, self.kernel, *([] if self.position == "none" else [self.position])]) + place,
             d=self.d,
             mask=mask,
             kernel=self.kernel,
+            position=None if self.position == "none" else self.position,
             plan=self.plan,
             scale=self.scale,
             dtype=self.dtype,
@@ -107,9 +109,11 @@ class Synthetic:
                     keys,
                     mask=masks[layer, head],
                     kernel=self.kernel,
+                    position=self.position,
                     scale=self.scale,
                     dtype=self.dtype,
                     empty_rows=self.empty_rows,
+                    heads=self.heads,
                     origin=self.origin(masks[layer, head], layer, head),
                 )
             )
@@ -171,7 +175,7 @@ def synthetic(n: int = 512, d: int = 64, **options: Any) -> Operator | list[Oper
     Args:
         n: the number of tokens.
         d: the head size.
-        **options: mask, kernel, scale, seed, heads, layers, plan, dtype and empty_rows as in `Synthetic`.
+        **options: mask, kernel, position, scale, seed, heads, layers, plan, dtype and empty_rows as in `Synthetic`.
 
     Returns:
         One operator; for several heads or layers a list: every head, the mean over heads of each layer, and the product

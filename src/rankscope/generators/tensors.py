@@ -37,8 +37,8 @@ class File:
     """A file of matrices, and how to read it.
 
     `key` is a pattern that names arrays (`*.attention`); `origin` is "stored" for weights as they are, "scores" for
-    query and key pairs, and None for the weights where there are any and the pairs otherwise. `mask`, `kernel` and
-    `scale` belong to pairs; where they are not given the file's metadata decides.
+    query and key pairs, and None for the weights where there are any and the pairs otherwise. `mask`, `kernel`,
+    `position` and `scale` belong to pairs; where they are not given the file's metadata decides.
     """
 
     path: str
@@ -46,6 +46,7 @@ class File:
     origin: From | None = None
     mask: str | None = None
     kernel: str | None = None
+    position: str | None = None
     scale: float | None = None
     empty_rows: EmptyRows = "error"
 
@@ -111,6 +112,8 @@ class File:
         options: dict[str, Any] = {
             "mask": self.mask or archive.metadata.get("mask", "bidirectional"),
             "kernel": self.kernel or archive.metadata.get("kernel", "softmax"),
+            "position": self.position or archive.metadata.get("position", "none"),
+            "heads": query.shape[-3] if len(query.shape) > 2 else 1,
             "scale": self.scale if self.scale is not None else metadata_scale(archive, query.shape[-1], notes),
             "empty_rows": self.empty_rows,
         }
