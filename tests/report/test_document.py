@@ -42,8 +42,8 @@ def test_every_line_stands_on_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
     pages: list[Figure] = []
     kept = _pages.text_page
 
-    def seen(rows: list[str]) -> Figure:
-        pages.append(kept(rows))
+    def seen(rows: list[str], used: int = 0) -> Figure:
+        pages.append(kept(rows, used))
         return pages[-1]
 
     monkeypatch.setattr(_pages, "text_page", seen)
@@ -69,7 +69,7 @@ def test_a_page_of_text_fits_on_the_paper() -> None:
 
 def test_the_explanation_stands_below_the_figure() -> None:
     with style():
-        page = _pages.figure_page(TABLES["three"](), "spectrum", "Rank of attention")
+        page, _ = _pages.figure_page(TABLES["three"](), "spectrum", "Rank of attention")
         page.draw_without_rendering()
         explanation = [text.get_window_extent() for text in page.texts[1:]]
         (axes,) = page.axes
@@ -152,7 +152,7 @@ def test_html_holds_every_line() -> None:
 def test_a_document_explains_what_its_figure_has(name: str, shown: list[str], left_out: list[str]) -> None:
     content = to_html(TABLES[name](), "", "spectrum").decode()
     with style():
-        page = _pages.figure_page(TABLES[name](), "spectrum", "Rank of attention")
+        page, _ = _pages.figure_page(TABLES[name](), "spectrum", "Rank of attention")
     written = "\n".join(text.get_text() for text in page.texts)
     for said in (content, written):
         assert all(words in said for words in shown)
@@ -177,7 +177,7 @@ def test_long_lines_of_html_wrap_where_a_table_fits() -> None:
 def test_heading_and_figure_agree_on_the_count() -> None:
     assert heading(TABLES["mixed"]()) == "Rank of attention: 4 matrices"
     with style():
-        page = _pages.figure_page(TABLES["mixed"](), "spectrum", "Rank of attention")
+        page, _ = _pages.figure_page(TABLES["mixed"](), "spectrum", "Rank of attention")
     assert "Singular values of 2 of 4 matrices" in page.axes[0].get_title(loc="left")
 
 

@@ -18,11 +18,11 @@ from PIL import Image
 
 from rankscope.analyzer.analyze import LONGEST_SERIES
 from rankscope.errors import UsageError
-from rankscope.records import Matrix, Record, Table
+from rankscope.records import Guarantee, Matrix, Record, Table
 from rankscope.report import figure as catalogue
 from rankscope.report.figure import draw, help_of, names, printable, reading_of, shortened, to_bytes, visible
 from rankscope.report.figures import _curve
-from tests.report.synthetic import HOSTILE, TABLES, attention, joined, result, zero
+from tests.report.synthetic import HOSTILE, TABLES, attention, guessed, joined, result, zero
 
 
 @cache
@@ -168,6 +168,29 @@ def test_one_matrix_says_all() -> None:
     assert "= $10^{−40.2}$, far below this axis" in said
     assert "62 values above the error bound" in said
     assert "2 values below it: noise" in said
+
+
+def test_an_estimate_is_not_called_true() -> None:
+    assert r"$\sigma_{\min}$ ≈ $10^{−40.2}$, far below this axis" in words("estimated")
+    assert r"$\sigma_{\min}$ of all 72 matrices ≈ $10^{−101.0}$ to $10^{−30.0}$" in words("estimated_heads")
+    three = words("estimated_of_three")
+    assert r"$\sigma_{\min}$ of all 3 matrices, far below this axis" in three
+    assert "head 1: numerical rank 62 of 64, log₁₀ σₘᵢₙ ≈ −41.0" in three
+    for number, depth in ((0, "−40.0"), (2, "−42.0")):
+        assert re.search(rf"head {number}: numerical rank \d+ of 64, true log₁₀ σₘᵢₙ = {depth}", three)
+    assert [said.count("true") for said in (words("estimated"), words("estimated_heads"), three)] == [0, 0, 2]
+    crowded = TABLES["tolerance_in_noise"]()
+    for table, said in ((crowded, "true log₁₀ σₘᵢₙ = −40.2"), (guessed(crowded, 0), "log₁₀ σₘᵢₙ ≈ −40.2")):
+        figure = draw("spectrum", table)
+        assert f"arrow: {said}, far below" in "\n".join(text.get_text() for text in texts(figure))
+
+
+@pytest.mark.parametrize("guarantee", ["proved", "enclosed"])
+def test_a_smallest_value_that_is_no_estimate_is_called_true(guarantee: Guarantee) -> None:
+    table = TABLES["causal"]()
+    records = [replace(record, guarantee=guarantee) for record in table.records]
+    said = "\n".join(text.get_text() for text in texts(draw("spectrum", replace(table, records=records))))
+    assert r"true $\sigma_{\min}$ = $10^{−40.2}$, far below this axis" in said
 
 
 def test_noise_is_apart_from_the_curve_and_the_axis_ends_below_the_floor() -> None:
@@ -347,13 +370,14 @@ def test_a_spectrum_too_long_to_be_kept_is_named_as_the_reason() -> None:
 
 def test_only_the_marks_of_a_figure_are_explained() -> None:
     everything = reading_of("spectrum").splitlines()
-    marks = {"Curve", "Shaded band", "Grey dots", "Dashed line", "Light band", "Arrow"}
+    marks = {"Curve", "Shaded band", "Grey dots", "Dashed line", "Light band", "Arrow", "Open arrow"}
     below = {"Lower panel", "Pale bars", "Grey line"}
     assert {paragraph.partition(":")[0] for paragraph in everything} == marks | below
     shown = {name: {p.partition(":")[0] for p in reading_of("spectrum", drawn(name)).splitlines()} for name in TABLES}
-    assert shown["causal"] == marks - {"Light band"}
+    assert shown["causal"] == marks - {"Light band", "Open arrow"}
+    assert shown["estimated"] == marks - {"Light band", "Arrow"}
     assert shown["bidirectional"] == {"Curve"}
-    assert shown["loose"] == marks - {"Dashed line"}
+    assert shown["loose"] == marks - {"Dashed line", "Open arrow"}
     assert shown["nothing"] == set()
 
 

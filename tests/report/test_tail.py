@@ -1,6 +1,7 @@
 """The lower panel of a spectrum: true values where they are, noise where it is, nothing where the two agree."""
 
 import math
+import re
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -15,12 +16,25 @@ from numpy.typing import NDArray
 
 import rankscope as rs
 from rankscope.records import Series, Table
+from rankscope.report.document import to_pdf
 from rankscope.report.figure import draw, reading_of, style, to_bytes
 from rankscope.report.figures import _pages
-from tests.report.synthetic import TABLES, bidirectional, causal, enclosed, seeded_enclosed
+from rankscope.report.save import to_text
+from tests.report.synthetic import (
+    TABLES,
+    attention,
+    bidirectional,
+    deepened,
+    enclosed,
+    joined,
+    placed,
+    result,
+    seeded_enclosed,
+    three_enclosed,
+)
 
 DEEP = ["enclosed", "deepest", "shallow", "partly", "orders", "one_of_two_enclosed"]
-DEEP += ["three_enclosed", "heads_enclosed", "seeded_enclosed", "stacked_enclosed"]
+DEEP += ["three_enclosed", "heads_enclosed", "seeded_enclosed", "stacked_enclosed", "low_rank_enclosed"]
 
 
 @cache
@@ -195,6 +209,19 @@ def test_heads_keep_the_colours_of_their_layers() -> None:
     assert {line.get_marker() for line in plain_lines(lower(figure))} == {""}
 
 
+@pytest.mark.parametrize("name", ["heads_enclosed", "stacked_enclosed"])
+def test_a_colour_bar_stands_beside_both_panels(name: str) -> None:
+    figure = drawn(name)
+    figure.draw_without_rendering()
+    (bar,) = [axes.get_window_extent() for axes in figure.axes if axes.get_label() == "<colorbar>"]
+    upper, below = figure.axes[0].get_window_extent(), lower(figure).get_window_extent()
+    assert bar.y1 > upper.y0
+    assert bar.y0 < below.y1
+    assert (bar.y0 + bar.y1) / 2 == pytest.approx((upper.y1 + below.y0) / 2, abs=2)
+    assert bar.height == pytest.approx(0.6 * (upper.y1 - below.y0), rel=0.02)
+    assert bar.x0 > max(upper.x1, below.x1)
+
+
 def test_a_colour_bar_leaves_both_panels_the_same_width() -> None:
     figure = drawn("heads_enclosed")
     upper, below = (axes.get_window_extent() for axes in (figure.axes[0], lower(figure)))
@@ -257,17 +284,127 @@ def test_the_marks_of_the_panel_are_explained_where_they_are() -> None:
     assert not shown["agreeing"] & ours
 
 
+@pytest.mark.parametrize("name", DEEP)
+def test_words_of_the_upper_panel_cover_no_dot_and_no_curve(name: str) -> None:
+    figure = drawn(name)
+    figure.draw_without_rendering()
+    upper = figure.axes[0]
+    lines = [line for line in upper.get_lines() if line.get_gid() not in ("dashed-line", "grey-dots")]
+    dots = [line for line in upper.get_lines() if line.get_gid() == "grey-dots"]
+    words = [text for text in upper.texts if "sigma_{" in text.get_text()]
+    has_arrow = "arrow" in {text.get_gid() for text in upper.texts}
+    assert len(words) + legend(figure).count("arrow: true") == has_arrow
+    for text in words:
+        box = text.get_window_extent().padded(1)
+        assert not any(box.contains(*place) for mark in dots for place in upper.transData.transform(points(mark)))
+        for line in lines:
+            assert not line.get_path().transformed(line.get_transform()).intersects_bbox(box, filled=False)
+
+
+def test_the_words_on_an_arrow_move_away_from_noise() -> None:
+    upper = drawn("low_rank_enclosed").axes[0]
+    said = [text for text in upper.texts if text.get_text()]
+    arrow, noise = (next(text for text in said if part in text.get_text()) for part in ("lower panel", "arithmetic"))
+    boxes = [text.get_window_extent() for text in (arrow, noise)]
+    assert boxes[0].x0 > boxes[1].x1, "they share the row of other words"
+    assert boxes[0].y0 < boxes[1].y1
+
+
+@pytest.mark.parametrize(
+    ("name", "heading"),
+    [
+        ("enclosed", "Indices 52 to 64: a line joins"),
+        ("three_enclosed", "matrix 0, indices "),
+        ("one_of_two_enclosed", "causal, indices "),
+        ("orders", "The last 10 values of each: "),
+        ("heads_enclosed", "Indices "),
+    ],
+)
+def test_the_heading_names_the_only_curve_of_several(name: str, heading: str) -> None:
+    assert lower(drawn(name)).texts[0].get_text().startswith(heading)
+
+
+def test_the_only_curve_of_several_of_one_label_is_named_by_what_sets_it_apart() -> None:
+    parts = [result(attention(48, 0, causal=False), "a", number=i) for i in range(3)]
+    parts[1] = result(attention(48, 1, causal=True, scale=8), "a", -60.0, number=1)
+    table = deepened(joined([placed(each, seed=i) for i, each in enumerate(parts)]), 0.0, -60.0, 0.0)
+    assert lower(draw("spectrum", table)).texts[0].get_text().startswith("a seed 1, indices ")
+
+
+def test_a_hostile_name_in_the_heading_is_no_formula_and_leaves_it_room() -> None:
+    table = three_enclosed()
+    first = replace(table.matrices[0], label=r"$\foo$ " + "long " * 200)
+    figure = draw("spectrum", replace(table, matrices=[first, *table.matrices[1:]]))
+    figure.draw_without_rendering()
+    heading = lower(figure).texts[0]
+    assert heading.get_text().startswith(r"$\foo$ ")
+    assert heading.get_text().endswith("dots are what LAPACK returns")
+    assert not heading.get_parse_math()
+    assert heading.get_window_extent().x1 < figure.bbox.x1
+
+
 # --- a page
 
 
-def test_an_explanation_that_a_tall_figure_pushes_down_goes_on_upon_a_second_page() -> None:
+def row_count(pages: list[Figure]) -> list[int]:
+    return [sum(bool(text.get_text()) for text in page.texts) for page in pages]
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_a_figure_of_two_panels_and_its_explanation_share_a_page(name: str) -> None:
     with style():
-        first = _pages.figure_page(TABLES["stacked_enclosed"](), "spectrum", "Rank of attention")
-        whole = [text.get_text() for text in first.texts]
-        (second,) = _pages.continued(first)
-        assert _pages.continued(_pages.figure_page(causal(), "spectrum", "Rank of attention")) == []
-    parts = [[text.get_text() for text in page.texts] for page in (first, second)]
-    assert parts[0] + parts[1] == whole
-    assert parts[0][-1] == "", "a paragraph stays in one piece"
-    assert parts[1][0]
-    assert all(text.get_position()[1] >= _pages.FOOT / _pages.HEIGHT for page in (first, second) for text in page.texts)
+        page, rest = _pages.figure_page(TABLES[name](), "spectrum", "Rank of attention")
+        page.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in page.texts]
+        axes = [each.get_tightbbox() for each in page.axes]
+    assert rest == []
+    assert [paragraph.split()[0] for paragraph in reading_of("spectrum", page).splitlines()][-1] in ("Grey", "Lower")
+    said = " ".join(text.get_text() for text in page.texts[1:])
+    assert said == " ".join(reading_of("spectrum", page).split())
+    assert min(box.y0 for box in boxes) > 0.6 * page.dpi
+    assert max(box.x1 for box in boxes) < page.bbox.x1 - 0.8 * page.dpi
+    for box in axes:
+        assert box is not None
+        assert max(one.y1 for one in boxes[1:]) < box.y0
+        assert box.y1 < boxes[0].y0
+        assert box.x1 < page.bbox.x1
+
+
+@pytest.mark.parametrize("n", [64, 128])
+def test_the_document_of_an_analysis_has_a_page_for_the_figure_and_one_for_the_numbers(n: int) -> None:
+    table = rs.analyze(rs.synthetic(n=n, d=64, mask="causal"), spectrum="exact").table
+    assert "log10_singular_values" in [series.name for series in table.series]
+    content = to_pdf(table, to_text(table, "table"), "spectrum")
+    assert len(re.findall(rb"/Type /Page\b", content)) == 2
+
+
+def test_a_figure_of_one_panel_is_set_as_roomy_as_ever() -> None:
+    with style():
+        for name in ("causal", "three", "heads", "loose"):
+            page, rest = _pages.figure_page(TABLES[name](), "spectrum", "Rank of attention")
+            assert rest == []
+            assert {text.get_fontsize() for text in page.texts[1:]} == {8.5}
+
+
+def test_what_is_left_of_an_explanation_stands_above_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    with style():
+        whole, _ = _pages.figure_page(enclosed(), "spectrum", "Rank of attention")
+        monkeypatch.setattr(_pages, "FIGURE", (6.5, 5.6))  # as tall as the legend of many curves makes it
+        first, rest = _pages.figure_page(enclosed(), "spectrum", "Rank of attention")
+        assert [paragraph.split()[0] for paragraph in rest] == ["Lower", "Grey"]
+        numbers = [f"line {i}" for i in range(70)]
+        second, third = _pages.text_pages(numbers, rest)
+        (alone,) = _pages.text_pages([], rest)
+        second.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in second.texts]
+    said = " ".join(text.get_text() for page in (first, second) for text in page.texts if text.get_text()[:4] != "line")
+    assert said == " ".join(text.get_text() for text in whole.texts)
+    assert [text.get_text() for page in (second, third) for text in page.texts if text.get_text()[:4] == "line"] == (
+        numbers
+    )
+    assert row_count([alone]) == [sum(not text.get_text().startswith("line") for text in second.texts)]
+    lines = [box for box, text in zip(boxes, second.texts, strict=True) if text.get_text().startswith("line")]
+    others = [box for box, text in zip(boxes, second.texts, strict=True) if not text.get_text().startswith("line")]
+    assert max(box.y1 for box in lines) < min(box.y0 for box in others)
+    assert min(box.y0 for box in boxes) > 0.6 * second.dpi
+    assert _pages.text_pages([], []) == []

@@ -5,7 +5,6 @@ Nothing here draws.
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -102,6 +101,11 @@ class Curve:
         if value is None or not self.floor or value - math.log10(self.largest) >= math.log10(self.floor):
             return None
         return float(value)
+
+    @property
+    def estimated(self) -> bool:
+        """Whether the true smallest value is an estimate, neither enclosed nor proved."""
+        return self.log_least is not None and self.log_least.guarantee == "estimated"
 
 
 def spectra_of(table: Table) -> list[Series]:
@@ -214,13 +218,15 @@ def by_seed(curves: list[Curve]) -> list[list[Curve]]:
 
 def names_of(groups: list[list[Curve]]) -> list[str]:
     """The label of each group, with what tells it apart from others of the same label."""
-    count = Counter(label_of(group[0].matrix) for group in groups)
-    names = []
-    for curve, *_ in groups:
-        label = label_of(curve.matrix)
-        namesakes = [other for other, *_ in groups if label_of(other.matrix) == label]
-        names.append(label if count[label] == 1 else f"{label} {difference(curve, namesakes)}")
-    return names
+    curves = [group[0] for group in groups]
+    return [name_among(curve, curves) for curve in curves]
+
+
+def name_among(curve: Curve, curves: list[Curve]) -> str:
+    """The label of one of the `curves`, with what tells it apart from others of the same label."""
+    label = label_of(curve.matrix)
+    namesakes = [other for other in curves if label_of(other.matrix) == label]
+    return label if len(namesakes) == 1 else f"{label} {difference(curve, namesakes)}"
 
 
 def difference(curve: Curve, namesakes: list[Curve]) -> str:

@@ -5,53 +5,100 @@ place, they move into the legend.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
+from matplotlib.textpath import text_to_path
 
 from rankscope.report.figure import inscribe
-from rankscope.report.figures._curve import Curve
+from rankscope.report.figures._curve import Array, Curve
 from rankscope.report.figures._text import GREY, INK, SMALL, WIDTH, Entry, power, remark, scientific, signed, span
+
+N = TypeVar("N", float, Array)
 
 BAND = "#ececec"
 TAN = "#f6e3c5"
 FAR = 1e4  # a floor or a tolerance that lies this far below every value is named, not drawn
 HEIGHT = 190.0  # points from the lower to the upper end of the axes: a little less than there are
+BAR = 45.0  # points that a colour bar takes
 
 
 @dataclass
 class Room:
-    """The heights of the axes that lines and words have taken, in points above the lower end."""
+    """The places of the axes that lines and words have taken: heights in points above the lower end, and breadths.
+
+    A breadth is from and to a part of the `width`, which is in points.
+    """
 
     axes: Axes
-    taken: list[tuple[float, float]]
+    width: float
+    taken: list[tuple[float, float, float, float]] = field(default_factory=list)
 
     def points(self, value: float) -> float:
         """How far above the lower end a value lies."""
         bottom, top = self.axes.get_ylim()
         return HEIGHT * math.log(value / bottom) / math.log(top / bottom)
 
+    def value(self, points: float) -> float:
+        """Which value lies that far above the lower end."""
+        bottom, top = self.axes.get_ylim()
+        return float(bottom * (top / bottom) ** (points / HEIGHT))
+
+    def part(self, index: N) -> N:
+        """At which part of the width an index stands."""
+        left, right = self.axes.get_xlim()
+        return (index - left) / (right - left)
+
+    def share(self, words: str) -> float:
+        """Which part of the width small words take, which may hold formulas."""
+        width, _, _ = text_to_path.get_text_width_height_descent(words, FontProperties(size=SMALL), ismath=True)
+        return float(width) / self.width
+
     def line(self, low: float, high: float) -> None:
         """Keep words off the line at a value, or the band between two."""
-        self.taken.append((self.points(low) - 1, self.points(high) + 1))
+        self.taken.append((self.points(low) - 1, self.points(high) + 1, 0.0, 1.0))
 
-    def words(self, low: float, high: float) -> bool:
-        """Take the place for words between two heights, unless it is taken, or outside of the axes."""
-        free = low >= 0 and high <= HEIGHT and all(high <= one or other <= low for one, other in self.taken)
+    def free(self, low: float, high: float, left: float = 0.0, right: float = 1.0) -> bool:
+        """Whether no line and no words stand at these heights within a breadth, and the axes reach so far."""
+        inside = low >= 0 and high <= HEIGHT and left >= 0 and right <= 1
+        return inside and all(
+            high <= one or other <= low or right <= start or end <= left for one, other, start, end in self.taken
+        )
+
+    def words(self, low: float, high: float, left: float = 0.0, right: float = 1.0) -> bool:
+        """Take the place for words between two heights, unless something of any breadth stands there."""
+        free = self.free(low, high)
         if free:
-            self.taken.append((low, high))
+            self.taken.append((low, high, left, right))
         return free
+
+    def drawn(self, curves: list[Curve], low: float, high: float, left: float, right: float) -> bool:
+        """Whether a curve or a dot of noise lies between two heights and within a breadth, or close to that."""
+        least, greatest, margin = self.value(low - 2), self.value(high + 2), 4 / self.width
+        for curve in curves:
+            parts = self.part(curve.index)
+            near = (parts > left - margin) & (parts < right + margin)
+            dots = curve.values[near & curve.noise]
+            line = curve.values[np.convolve(near, [1, 1, 1], "same").astype(bool) & curve.data]  # and what leads there
+            if np.any((dots > least) & (dots < greatest)):
+                return True
+            if line.size and line.min() < greatest and line.max() > least:
+                return True
+        return False
 
 
 def draw_limits(axes: Axes, curves: list[Curve], bottom: float, ranked: list[Curve], *, brief: bool) -> list[Entry]:
     """All limits; the ranks that are counted are those of the curves `ranked`, and none when `brief`."""
     floor = floor_of(curves)
     limits = distinct(tolerances(curves))
-    room = Room(axes, [])
+    bar = any(each.get_label() == "<colorbar>" for each in figure.axes) if (figure := axes.get_figure()) else False
+    room = Room(axes, WIDTH - BAR * bar)
     if floor > bottom:
         room.line(floor, floor)
     if limits and limits[-1] > bottom:
@@ -85,8 +132,11 @@ def draw_floor(room: Room, curves: list[Curve], bottom: float) -> list[Entry]:
     early = max(np.count_nonzero(curve.data) for curve in curves) < max(curve.order for curve in curves) / 2
     hidden = any(curve.log_hidden is not None for curve in curves)  # those words stand at the right
     for height in (floor, *(limit for limit in reversed(distinct(tolerances(curves))) if bottom < limit < floor)):
-        if room.words(room.points(height) - 13, room.points(height) - 2):
-            beside(axes, height, "right" if early and not hidden else "left", below=True).set_text(words)
+        side = "right" if early and not hidden else "left"
+        share = room.share(words) + 9 / room.width
+        left, right = (0.0, share) if side == "left" else (1 - share, 1.0)
+        if room.words(room.points(height) - 13, room.points(height) - 2, left, right):
+            beside(axes, height, side, below=True).set_text(words)
             return []
     return [Entry(Patch(facecolor=BAND), "", words)]
 
@@ -154,7 +204,7 @@ def beside(axes: Axes, height: float, side: str, *, below: bool) -> Text:
 
 
 def draw_hidden(room: Room, curves: list[Curve], bottom: float, *, brief: bool) -> list[Entry]:
-    """An arrow towards the true smallest value, where it lies in the noise or below the axis."""
+    """An arrow towards the smallest value, where it lies in the noise or below the axis; open for an estimate."""
     axes = room.axes
     hidden = [(curve.log_hidden, curve) for curve in curves if curve.log_hidden is not None]
     if not hidden:
@@ -167,20 +217,23 @@ def draw_hidden(room: Room, curves: list[Curve], bottom: float, *, brief: bool) 
     ends = (min(exponents), max(exponents))
     share = f"all {len(curves)}" if len(hidden) == len(curves) else f"{len(hidden)} of {len(curves)}"
     of = f" of {share} matrices" if len(curves) > 1 else ""
+    estimated = any(curve.estimated for _, curve in hidden)
+    true, equals = ("", "≈") if estimated else ("true ", "=")
     height = bottom * 10 ** max(depth, 0)
     order = max(curve.order for _, curve in hidden)
-    tip = {"arrowstyle": "-|>,head_length=0.35,head_width=0.15", "color": INK, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", (order, height), (0, 15), textcoords="offset points", arrowprops=tip, zorder=5, gid="arrow")
-    place = next((place for place in places(room, curves, height) if room.words(place, place + 12)), None)
-    if place is None:
-        exact = "" if brief else " = " + " to ".join(dict.fromkeys(map(signed, ends)))
-        return [remark(f"arrow: true log₁₀ σₘᵢₙ{of}{exact}, {where}")]
-    value = "" if brief else " = " + " to ".join(dict.fromkeys(map(power, ends)))
-    first = min((int(curve.index[curve.noise][0]) for curve in curves if curve.noise.any()), default=order)
-    left = order > max(curve.order for curve in curves) / 2  # the words stand to the left of the arrow
+    head, mark = ("->", "open-arrow") if estimated else ("-|>", "arrow")
+    tip = {"arrowstyle": f"{head},head_length=0.35,head_width=0.15", "color": INK, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", (order, height), (0, 15), textcoords="offset points", arrowprops=tip, zorder=5, gid=mark)
+    value = "" if brief else f" {equals} " + " to ".join(dict.fromkeys(map(power, ends)))
+    words = rf"{true}$\sigma_{{\min}}${of}{value}, {where}"
+    spot = spot_on_arrow(room, curves, order, height, words)
+    if spot is None:
+        exact = "" if brief else f" {equals} " + " to ".join(dict.fromkeys(map(signed, ends)))
+        return [remark(f"arrow: {true}log₁₀ σₘᵢₙ{of}{exact}, {where}")]
+    index, place, left = spot
     text = axes.annotate(
-        rf"true $\sigma_{{\min}}${of}{value}, {where}",
-        (first if left and first > order / 2 else order, height),
+        words,
+        (index, height),
         (-7 if left else 7, place + 6 - room.points(height)),
         textcoords="offset points",
         ha="right" if left else "left",
@@ -192,12 +245,42 @@ def draw_hidden(room: Room, curves: list[Curve], bottom: float, *, brief: bool) 
     return []
 
 
+def spot_on_arrow(
+    room: Room, curves: list[Curve], order: int, height: float, words: str
+) -> tuple[int, float, bool] | None:
+    """The index and the height at which words on an arrow stand, and whether to its left; None where nothing is free.
+
+    They stand in a row of their own, before the noise. Where that would cover a curve or a dot, they stand elsewhere in
+    the noise, even in the row of other words; but figures of one panel, which are older, stay as they are.
+    """
+    left = order > max(curve.order for curve in curves) / 2
+    first = min((int(curve.index[curve.noise][0]) for curve in curves if curve.noise.any()), default=order)
+    start = first if left and first > order / 2 else order
+    low, roof = room.points(height), room.points(floor_of(curves)) if floor_of(curves) else HEIGHT
+
+    def breadth(index: int) -> tuple[float, float]:
+        near, share = room.part(index) + (-7 if left else 7) / room.width, room.share(words)
+        return (near - share, near) if left else (near, near + share)
+
+    own = next((place for place in places(room, curves, height) if room.free(place, place + 12)), None)
+    if own is None:
+        return None
+    spots = [(start, own), (order, roof - 13)]
+    spots += [(index, place) for place in np.arange(low + 1, roof - 12, 2.0).tolist() for index in (start, order)]
+    for index, place in spots:
+        extent = (place, place + 12, *breadth(index))
+        if not room.drawn(curves, *extent) and (place == own or room.free(*extent)):
+            room.taken.append(extent)
+            return index, place, left
+    return None
+
+
 def places(room: Room, curves: list[Curve], height: float) -> list[float]:
     """Heights, in points, at which words may stand on the arrow: at its tip, or above or below what is in the way."""
     low = room.points(height)
-    above = sorted(high + 1 for _, high in room.taken if low < high < low + 24)
+    above = sorted(high + 1 for _, high, *_ in room.taken if low < high < low + 24)
     roof = max(room.points(floor_of(curves)), low + 14) if floor_of(curves) else HEIGHT
-    below = [one - 13 for one, _ in room.taken if one <= low + 14]
+    below = [one - 13 for one, *_ in room.taken if one <= low + 14]
     return [low + 1, *(place for place in above if place + 12 <= roof), *below]
 
 

@@ -4,9 +4,10 @@ matplotlib alone makes them, so that a report costs no further package. Every li
 nothing is lost.
 """
 
+import math
 import textwrap
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
@@ -27,6 +28,35 @@ ROWS = 60  # lines of text on a page
 MONOSPACE = "DejaVu Sans Mono"
 
 
+class Form(NamedTuple):
+    """How a figure and its explanation are set on a page, in inches, and the explanation in letters of a `size`."""
+
+    top: float  # where the headline stands
+    above: float  # from there to the figure
+    below: float  # from the figure to the first line
+    columns: int
+    size: float  # in points
+    leading: float
+    between: float  # paragraphs, in addition
+
+    def rows(self, paragraphs: list[str]) -> list[tuple[float, str]]:
+        """The lines of an explanation, and how far each stands below the first."""
+        rows: list[tuple[float, str]] = []
+        for number, paragraph in enumerate(paragraphs):
+            for row in textwrap.wrap(paragraph, self.columns):
+                rows.append((len(rows) * self.leading + number * self.between, row))
+        return rows
+
+    def fits(self, paragraphs: list[str], height: float) -> bool:
+        """Whether they have a place below a figure of that height."""
+        start = self.top - self.above - height - self.below
+        return all(start - depth >= FOOT for depth, _ in self.rows(paragraphs))
+
+
+ROOMY = Form(top=TOP, above=0.4, below=0.35, columns=98, size=8.5, leading=LEADING, between=LEADING)
+TIGHT = Form(top=TOP + 0.2, above=0.15, below=0.25, columns=114, size=8.0, leading=10.4 / 72, between=5.2 / 72)
+
+
 def drawable(line: str) -> str:
     """A line of text with a box for each character that the font of the pages cannot draw."""
     return printable(line, MONOSPACE)
@@ -34,59 +64,62 @@ def drawable(line: str) -> str:
 
 def pdf(table: Table, rows: list[str], name: str, *, headline: str, title: str) -> bytes:
     """A PDF of the figure `name` of `table` under a `headline`, followed by the `rows`; `title` is its metadata."""
-    parts = [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]
     buffer = BytesIO()
     with style():
-        first = figure_page(table, name, headline)
-        pages = [first, *continued(first), *map(text_page, parts)]
+        first, rest = figure_page(table, name, headline)
+        pages = [first, *text_pages(rows, rest)]
         with PdfPages(buffer, metadata={**METADATA["pdf"], "Title": title}) as document:
             for number, page in enumerate(pages, start=1):
                 document.savefig(numbered(page, number, len(pages)))
     return buffer.getvalue()
 
 
-def figure_page(table: Table, name: str, headline: str) -> Figure:
-    """The first page: a headline, the figure in the size that it asks for, and how to read it."""
+def figure_page(table: Table, name: str, headline: str) -> tuple[Figure, list[str]]:
+    """The first page: a headline, the figure in the size that it asks for, and how to read it.
+
+    Below a tall figure the explanation is set tighter. Those paragraphs that even so have no place are returned.
+    """
     page = Figure(figsize=FIGURE)
     try:
         painter(name)(page, table)
     except UsageError as refusal:  # the numbers of the following pages are worth having without a figure
         page.set_size_inches(WIDTH, HEIGHT)
         write(page, TOP, headline, fontsize=14, fontweight="bold")
-        for number, row in enumerate(textwrap.wrap(without_figure(refusal), 98)):
-            write(page, TOP - 0.4 - number * LEADING, row, fontsize=8.5, color="#444444")
-        return page
+        explain(page, TOP - 0.4, [without_figure(refusal)], ROOMY)
+        return page, []
     width, height = page.get_size_inches()
+    paragraphs = reading_of(name, page).splitlines()
+    form = ROOMY if ROOMY.fits(paragraphs, height) else TIGHT
+    count = next(count for count in range(len(paragraphs), -1, -1) if form.fits(paragraphs[:count], height))
     page.set_size_inches(WIDTH, HEIGHT)
-    bottom = TOP - 0.4 - height
+    bottom = form.top - form.above - height
     place = (LEFT / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT)
     page.set_layout_engine(ConstrainedLayoutEngine(rect=place))
-    write(page, TOP, headline, fontsize=14, fontweight="bold")
-    rows = [row for paragraph in reading_of(name, page).splitlines() for row in (*textwrap.wrap(paragraph, 98), "")]
-    for number, row in enumerate(rows):
-        write(page, bottom - 0.35 - number * LEADING, row, fontsize=8.5, color="#444444")
-    return page
+    write(page, form.top, headline, fontsize=14, fontweight="bold")
+    explain(page, bottom - form.below, paragraphs[:count], form)
+    return page, paragraphs[count:]
 
 
-def continued(page: Figure) -> list[Figure]:
-    """A second page with those paragraphs that a tall figure has pushed below the end of the first; they leave it."""
-    rows = page.texts
-    fitting = next((i for i, row in enumerate(rows) if row.get_text() and row.get_position()[1] < FOOT / HEIGHT), None)
-    if fitting is None:
-        return []
-    while rows[fitting - 1].get_text() and fitting > 2:
-        fitting -= 1
-    following = Figure(figsize=(WIDTH, HEIGHT))
-    for number, row in enumerate(rows[fitting:]):
-        write(following, TOP - number * LEADING, row.get_text(), fontsize=8.5, color="#444444")
-        row.remove()
-    return [following]
+def explain(page: Figure, start: float, paragraphs: list[str], form: Form) -> None:
+    """Write the paragraphs of an explanation, the first line `start` inches above the lower edge."""
+    for depth, row in form.rows(paragraphs):
+        write(page, start - depth, row, fontsize=form.size, color="#444444")
 
 
-def text_page(rows: list[str]) -> Figure:
-    """A page of text, line by line."""
+def text_pages(rows: list[str], paragraphs: list[str]) -> list[Figure]:
+    """Pages of text, line by line, the first of them with what is left of an explanation above."""
+    used = math.ceil(TIGHT.rows(paragraphs)[-1][0] / LEADING) + 3 if paragraphs else 0
+    first, others = rows[: ROWS - used], rows[ROWS - used :]
+    pages = [text_page(first, used)] if rows or paragraphs else []
+    for page in pages:
+        explain(page, TOP, paragraphs, TIGHT)
+    return [*pages, *(text_page(others[start : start + ROWS]) for start in range(0, len(others), ROWS))]
+
+
+def text_page(rows: list[str], used: int = 0) -> Figure:
+    """A page of text, line by line, below as many lines as are `used`."""
     page = Figure(figsize=(WIDTH, HEIGHT))
-    for number, row in enumerate(rows):
+    for number, row in enumerate(rows, start=used):
         write(page, TOP - number * LEADING, row, fontsize=9, fontfamily=fonts(MONOSPACE))
     return page
 

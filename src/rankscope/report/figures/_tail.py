@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from rankscope.report.figures._curve import Array, Curve, Flags
-from rankscope.report.figures._text import GREY, PALE, SMALL, Entry, remark
+from rankscope.report.figure import inscribe
+from rankscope.report.figures._curve import Array, Curve, Flags, name_among
+from rankscope.report.figures._text import GREY, PALE, SMALL, WIDTH, Entry, remark
 
 HEIGHT: Final = 100.0  # points that the lower panel takes
 AROUND: Final = 52.0  # and its heading, its ticks and its label
@@ -60,6 +61,7 @@ def add_panels(figure: Figure, curves: list[Curve]) -> tuple[Axes, Axes | None]:
 def draw_tail(axes: Axes, strokes: list[Stroke]) -> list[Entry]:
     """The tails of those curves that have one, each a line through its true values; what LAPACK returns as dots."""
     partly = any((stroke.curve.noise & ~stroke.curve.truth).any() for stroke in strokes)
+    everything = [stroke.curve for stroke in strokes]
     strokes = [stroke for stroke in strokes if stroke.curve.truth.any()]
     curves = [stroke.curve for stroke in strokes]
     places = places_of(curves)
@@ -67,7 +69,7 @@ def draw_tail(axes: Axes, strokes: list[Stroke]) -> list[Entry]:
     margin = max(0.02 * (places.last - places.first), 0.15)
     axes.set_xlim(places.first - margin, places.last + margin)
     axes.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
-    name_axes(axes, curves, places)
+    name_axes(axes, curves, places, name_among(curves[0], everything) if len(curves) == 1 < len(everything) else "")
     for curve, line in strokes:
         trace(axes, curve, line, places, alone=len(strokes) == 1)
     dots = draw_returned(axes, curves, places)
@@ -121,13 +123,15 @@ def logs_of(curve: Curve) -> Array:
     return np.log10(curve.values, out=np.zeros_like(curve.values), where=curve.values > 0)
 
 
-def name_axes(axes: Axes, curves: list[Curve], places: Places) -> None:
-    """The heading, the labels and the ticks."""
+def name_axes(axes: Axes, curves: list[Curve], places: Places, name: str) -> None:
+    """The heading, the labels and the ticks; `name` is that of the only curve of several that is in the panel."""
     first, last = round(places.first), round(places.last)
     which = f"The last {last - first + 1} values of each" if places.from_last else f"Indices {first} to {last}"
     words = "a line joins the true values" if len(curves) == 1 else "lines join the true values"
     heading = f"{which}: {words}, dots are what LAPACK returns"
-    axes.annotate(heading, (0, 1), (0, 5), "axes fraction", "offset points", fontsize=SMALL, color=GREY)
+    text = axes.annotate(heading, (0, 1), (0, 5), "axes fraction", "offset points", fontsize=SMALL, color=GREY)
+    if name:
+        inscribe(text, name, WIDTH, f", {heading[0].lower()}{heading[1:]}")
     axes.set_xlabel("index $i$, counted from the last" if places.from_last else "index $i$")
     axes.set_ylabel(r"$\sigma_i\,/\,\sigma_1$")
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 4, 5, 10]))

@@ -17,6 +17,9 @@ rank of a matrix is the number of its values above its own tolerance.
 
 Arrow: the true smallest value is known by another way. It lies in the noise, or below the axis.
 
+Open arrow: the smallest value is estimated by another way, and not proved. The estimate lies in the noise, or below
+the axis.
+
 Lower panel: the last values once more, on an axis that reaches the true ones, which were enclosed in multiprecision.
 The line joins those; where LAPACK returns noise, its dots are grey and the marks of the true values open.
 
@@ -164,7 +167,8 @@ def facts(group: list[Curve]) -> str:
     if ranks(group):
         found.append(ranks(group))
     if len(group) == 1 and group[0].log_hidden is not None:
-        found.append(f"true log₁₀ σₘᵢₙ = {signed(group[0].log_hidden)}")
+        value = signed(group[0].log_hidden)
+        found.append(f"log₁₀ σₘᵢₙ ≈ {value}" if group[0].estimated else f"true log₁₀ σₘᵢₙ = {value}")
     if any(curve.zero.any() for curve in group):
         found.append(f"{sum(int(curve.zero.sum()) for curve in group)} exactly 0")
     if any(len(curve.values) < curve.order for curve in group):
