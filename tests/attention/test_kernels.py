@@ -25,7 +25,17 @@ DEFINITIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["softmax", "linear", *(f"linear:{features}" for features in FEATURES)])
+BUILT_IN = [
+    "softmax", "tempered:0.5", "tempered:4", "linear", *(f"linear:{features}" for features in FEATURES), "favor:12",
+    "favor:5:seed=3", "taylor", "hedgehog", "focused", "focused:2",
+]  # fmt: skip
+
+
+def test_every_registered_kernel_is_among_the_cases() -> None:
+    assert {name.partition(":")[0] for name in BUILT_IN} == set(KERNELS.names())
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in_kernels_pass_the_battery(name: str) -> None:
     rs.testing.check_kernel(KERNELS.build(name))
 
@@ -94,3 +104,60 @@ def test_a_score_kernel_acts_before_the_mask() -> None:
         for j in range(5):
             # each score is a sum of 4 products, and 1/(1+s²) passes at most its relative error on, twice
             assert math.isclose(operator.matrix[i, j], weights[j] / total, rel_tol=64 * UNIT, abs_tol=0.0)
+
+
+@pytest.mark.parametrize("m", [32, 256])
+def test_oracle_p18_random_features_bound_the_rank(m: int) -> None:
+    made = single(rs.synthetic(n=512, d=64, kernel=f"favor:{m}"))
+    assert made.structure.rank_bound.value == m
+    assert rs.rank_numerical(made).value == m
+    assert rs.analyze(made, measures="rank_exact", prove=True)["rank_exact"].value == m  # type: ignore[union-attr]
+
+
+def test_random_features_estimate_the_exponential_without_bias() -> None:
+    """The mean over seeds lies within five of its own standard deviations, and the rows are orthogonal by blocks."""
+    random = np.random.default_rng(0)
+    q, k = 0.5 * random.standard_normal((2, 5, 4))
+    truth = np.exp(q @ k.T / 2)
+    found = []
+    for seed in range(300):
+        features = KERNELS.build(f"favor:16:seed={seed}").features
+        found.append(features(q) @ features(k).T)
+    spread = np.std(found, axis=0) / np.sqrt(len(found))
+    assert (np.abs(np.mean(found, axis=0) - truth) < 5 * spread).all()
+    assert not np.array_equal(found[0], found[1])
+
+
+def test_taylor_features_make_the_polynomial() -> None:
+    random = np.random.default_rng(1)
+    q, k = random.standard_normal((2, 6, 5))
+    features, s = KERNELS.build("taylor").features, q @ k.T / np.sqrt(5)
+    assert features(q).shape == (6, 1 + 5 + 15)
+    assert np.allclose(features(q) @ features(k).T, 1 + s + s * s / 2, rtol=1e-13, atol=1e-13)
+
+
+def test_focused_features_keep_the_length_and_turn_towards_the_largest() -> None:
+    random = np.random.default_rng(2)
+    x = random.standard_normal((20, 6))
+    kept = np.maximum(x, 0)
+    for power in (1, 3, 9):
+        found = KERNELS.build(f"focused:{power}").features(x)
+        assert np.linalg.norm(found, axis=1) == pytest.approx(np.linalg.norm(kept, axis=1), rel=1e-13)
+        lengths = np.linalg.norm(kept**power, axis=1, keepdims=True)
+        direction = kept**power / np.where(lengths > 0, lengths, 1)
+        assert np.allclose(found, direction * np.linalg.norm(kept, axis=1, keepdims=True), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(("d", "power", "rank"), [(2, 3, 4), (3, 2, 6), (4, 3, 20)])
+def test_oracle_p19_hadamard_powers_of_scores_have_binomial_rank(d: int, power: int, rank: int) -> None:
+    """The rank of (q kᵀ)^∘p is C(d + p − 1, p), exactly, for integers."""
+    random = np.random.default_rng(3)
+    q, k = random.integers(-9, 10, (2, 40, d)).astype(float)
+    found = rs.analyze((q @ k.T) ** power, measures="rank_exact", prove=True)["rank_exact"]
+    assert (found.value, found.guarantee) == (rank, "proved")  # type: ignore[union-attr]
+
+
+def test_a_temperature_divides_the_scores() -> None:
+    q, k = np.random.default_rng(4).standard_normal((2, 6, 3))
+    one, two = (single(attention(q, k, kernel="tempered:2")), single(attention(q, k, scale=0.5)))
+    assert np.allclose(one.matrix, two.matrix, rtol=1e-14)

@@ -49,6 +49,40 @@ def softmax() -> ScoreKernel:
 
 
 @kernel
+def tempered(temperature: float) -> ScoreKernel:
+    """Softmax of the scores divided by a temperature: below 1 it sharpens, above it flattens."""
+    above_zero("tempered", temperature)
+    return ScoreKernel(f"tempered:{temperature:g}", lambda s: s / temperature)
+
+
+@kernel
+def favor(features: int = 256, seed: int = 0) -> FeatureKernel:
+    """Random features exp(ω·x − ‖x‖²/2) with orthogonal ω (FAVOR+, Choromanski et al. 2020): rank at most FEATURES."""
+    above_zero("favor", features)
+    label = ":".join(["favor", *([f"{features}"] if features != 256 else []), *([f"seed={seed}"] if seed else [])])
+    return FeatureKernel(label, lambda x: random_features(x, features, seed))
+
+
+@kernel
+def taylor() -> FeatureKernel:
+    """1 + s + s²/2, the Taylor polynomial of the exponential, by 1 + d + d(d + 1)/2 features (Zhang et al. 2024)."""
+    return FeatureKernel("taylor", second_order)
+
+
+@kernel
+def hedgehog() -> FeatureKernel:
+    """exp(x) and exp(−x), elementwise (Hedgehog, Zhang et al. 2024, without its learned layer): rank at most 2d."""
+    return FeatureKernel("hedgehog", exponential_pair)
+
+
+@kernel
+def focused(power: int = 3) -> FeatureKernel:
+    """relu(x)^p, scaled back to the length of relu(x) (FLatten, Han et al. 2023): rank at most d."""
+    above_zero("focused", power)
+    return FeatureKernel("focused" if power == 3 else f"focused:{power}", lambda x: sharpened(x, power))
+
+
+@kernel
 def linear(features: str = "elu+1") -> FeatureKernel:
     """Linear attention with a feature map: elu+1 (default), relu, exp, identity."""
     if features not in FEATURES:
@@ -86,3 +120,56 @@ FEATURES: Final[dict[str, Callable[[Any], Any]]] = {
     "exp": exponential,
     "identity": identity,
 }
+
+
+def random_features(x: Any, count: int, seed: int) -> Any:
+    """exp(ω·y − ‖y‖²/2)/√m with y = x/d^¼, so that φ(q)·φ(k) estimates exp(q·k/√d).
+
+    The rows ω are orthogonal within blocks of d, with the lengths of Gaussian vectors.
+    """
+    import numpy as np
+
+    width = x.shape[1]
+    draws = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(width, count)))
+    blocks = []
+    for _ in range(-(-count // width)):
+        orthogonal, triangle = np.linalg.qr(draws.standard_normal((width, width)))
+        blocks.append(orthogonal * np.sign(np.diagonal(triangle)))  # LAPACK's signs are not random (Mezzadri 2007)
+    lengths = np.sqrt((draws.standard_normal((count, width)) ** 2).sum(axis=1))
+    directions = np.concatenate(blocks)[:count] * lengths[:, None]
+    scaled = x / width**0.25
+    return np.exp(scaled @ directions.T - (scaled**2).sum(axis=1, keepdims=True) / 2) / np.sqrt(count)
+
+
+def second_order(x: Any) -> Any:
+    """1, y, y_a·y_b·√2 for a < b, and y_a², with y = x/d^¼ and the second order divided by √2."""
+    import numpy as np
+
+    scaled = x / x.shape[1] ** 0.25
+    rows, columns = np.triu_indices(x.shape[1])
+    products = scaled[:, rows] * scaled[:, columns] * np.where(rows == columns, np.sqrt(0.5), 1.0)
+    return np.concatenate([np.ones((len(x), 1)), scaled, products], axis=1)
+
+
+def exponential_pair(x: Any) -> Any:
+    """exp(x) and exp(−x), side by side."""
+    import numpy as np
+
+    return np.concatenate([np.exp(x), np.exp(-x)], axis=1)
+
+
+def sharpened(x: Any, power: int) -> Any:
+    """y^p · ‖y‖/‖y^p‖ with y = max(x, 0)."""
+    import numpy as np
+
+    kept = relu(x)
+    top = np.max(kept, axis=1, keepdims=True)
+    raised = (kept / np.where(top > 0, top, 1.0)) ** power
+    lengths = np.sqrt((raised**2).sum(axis=1, keepdims=True))
+    return raised * np.sqrt((kept**2).sum(axis=1, keepdims=True)) / np.where(lengths > 0, lengths, 1.0)
+
+
+def above_zero(name: str, value: float) -> None:
+    """Refuse a parameter that is not positive."""
+    if not value > 0:
+        raise error("RS002", f"{name}:{value:g}", "give a positive number")
