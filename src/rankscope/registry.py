@@ -121,3 +121,9 @@ def arguments(entry: Entry[Any], kind: str, values: list[str]) -> dict[str, Any]
                 "RS002", f"the {kind} {entry.name!r} without its {parameter.name}", f"write it as {entry.usage}"
             )
     return given
+
+
+def above_zero(name: str, value: float) -> None:
+    """Refuse a parameter that is not positive."""
+    if not value > 0:
+        raise error("RS002", f"{name}:{value:g}", "give a positive number")

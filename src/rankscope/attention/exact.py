@@ -36,11 +36,6 @@ def precision(bits: int) -> Iterator[None]:
             flint.ctx.prec = before
 
 
-def provable(operator: Operator) -> bool:
-    """Whether the exact matrix is known: it is for everything real."""
-    return bool(np.isrealobj(operator.matrix))
-
-
 # --------------------------------------------------------------------------------------------------------------- balls
 
 

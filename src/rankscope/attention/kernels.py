@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rankscope.errors import error
-from rankscope.registry import Registry, nearest
+from rankscope.registry import Registry, above_zero, nearest
 
 
 @dataclass(frozen=True)
@@ -167,9 +167,3 @@ def sharpened(x: Any, power: int) -> Any:
     raised = (kept / np.where(top > 0, top, 1.0)) ** power
     lengths = np.sqrt((raised**2).sum(axis=1, keepdims=True))
     return raised * np.sqrt((kept**2).sum(axis=1, keepdims=True)) / np.where(lengths > 0, lengths, 1.0)
-
-
-def above_zero(name: str, value: float) -> None:
-    """Refuse a parameter that is not positive."""
-    if not value > 0:
-        raise error("RS002", f"{name}:{value:g}", "give a positive number")

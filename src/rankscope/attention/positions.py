@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rankscope.errors import error
-from rankscope.registry import Registry
+from rankscope.registry import Registry, above_zero
 
 
 @dataclass(frozen=True)
@@ -197,12 +197,6 @@ def diet(width: int = 0) -> Position:
 def named(name: str, **parameters: tuple[float, float]) -> str:
     """A label with the parameters that differ from their defaults."""
     return ":".join([name, *(f"{key}={value:g}" for key, (value, default) in parameters.items() if value != default)])
-
-
-def above_zero(name: str, value: float) -> None:
-    """Refuse a parameter that is not positive."""
-    if not value > 0:
-        raise error("RS002", f"{name}:{value:g}", "give a positive number")
 
 
 def frequencies(d: int, base: float) -> Any:
