@@ -23,7 +23,7 @@ from tests.oracles import Float64
 BUILT: dict[str, Position] = {
     text: POSITIONS.build(text)
     for text in (
-        "none", "sinusoidal", "rope", "interpolated:4", "ntk:4", "dynamic-ntk:2:trained=16:length=64",
+        "none", "rope", "interpolated:4", "ntk:4", "dynamic-ntk:2:trained=16:length=64",
         "yarn:4:trained=16", "rerope:8", "leaky-rerope:8:leak=4", "alibi", "alibi:symmetric=0", "t5", "t5:causal=1",
         "diet", "diet:width=3",
     )
@@ -79,14 +79,6 @@ def test_oracle_p31_equal_tokens_and_base_one_have_scores_of_rank_two() -> None:
     found = rs.rank_scores(single(attention(ones, ones, position="rope:1")))
     assert found.value == 2
     assert np.diagonal(scores(ones, ones, "rope:1")) == pytest.approx(math.sqrt(8))
-
-
-def test_oracle_p32_sinusoidal_positions_have_length_d_over_two() -> None:
-    assert BUILT["sinusoidal"].tokens is not None
-    table = BUILT["sinusoidal"].tokens(50, 16)
-    assert (table**2).sum(axis=1) == pytest.approx(8.0, abs=1e-12)
-    omega = 10000.0 ** (-2 * np.arange(8) / 16)
-    assert table[3] @ table[11] == pytest.approx(np.cos(8 * omega).sum(), abs=1e-12)
 
 
 def test_oracle_p33_the_matrix_of_distances() -> None:
@@ -155,7 +147,7 @@ def test_yarn_keeps_high_frequencies_divides_low_ones_and_scales_the_scores() ->
     )
 
 
-@pytest.mark.parametrize("text", [text for text, made in BUILT.items() if made.tokens is None])
+@pytest.mark.parametrize("text", BUILT)
 @pytest.mark.parametrize("mask", ["bidirectional", "causal", "window:3"])
 def test_attention_with_a_position_is_the_softmax_of_its_scores(text: str, mask: str) -> None:
     q, k = tokens(5, 12, 6)
@@ -188,8 +180,6 @@ def test_positions_that_a_kernel_does_not_take_are_refused() -> None:
     q, k = tokens(6)
     with pytest.raises(UsageError, match="RS003"):
         attention(q, k, kernel="linear", position="rope")
-    with pytest.raises(UsageError, match="RS003"):
-        attention(q, k, position="sinusoidal")
     for text in ("interpolated:0", "ntk:-1", "rerope:0", "leaky-rerope:4:leak=0"):
         with pytest.raises(UsageError, match="RS002"):
             POSITIONS.build(text)

@@ -140,13 +140,7 @@ def attention(
 
 
 def check_accepted(kernel: Kernel, position: Position) -> None:
-    """Refuse a position that the kernel does not take, or that acts on tokens where queries and keys are given."""
-    if position.tokens is not None:
-        raise error(
-            "RS003",
-            f"the position {position.label}, which is added to tokens, with queries and keys",
-            "let the queries and keys come from tokens, or add it to your tokens before the projections",
-        )
+    """Refuse a position that the kernel does not take."""
     if position.label != "none" and not isinstance(kernel, ScoreKernel):
         raise error(
             "RS003",

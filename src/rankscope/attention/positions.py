@@ -1,8 +1,8 @@
 """Where tokens stand: what a position adds to attention before the kernel.
 
-A position acts on the tokens, on queries and keys, on scores, or glues two score matrices. One interface serves all:
-rotations are applied to queries and keys (`turn`), once for each piece of the plane of (query, key) on which they
-differ, and a `bias` is added to the scores. Symbols: i is the place of a query, j that of a key, d the head size.
+A position acts on queries and keys, on scores, or glues two score matrices. One interface serves all: rotations are
+applied to queries and keys (`turn`), once for each piece of the plane of (query, key) on which they differ, and a
+`bias` is added to the scores. Symbols: i is the place of a query, j that of a key, d the head size.
 """
 
 import math
@@ -37,16 +37,15 @@ class Piece:
 class Position:
     """What a position does.
 
-    `tokens(count, width)` is added to the tokens before the projections. `turn(x, place)` turns queries and keys
-    (n × d) at real places; `pieces` say at which, and several of them glue several score matrices. `bias(i, j, place)`
-    is added to the scores. Turning keeps the rank of the scores at most d; gluing and biases need not.
+    `turn(x, place)` turns queries and keys (n × d) at real places; `pieces` say at which, and several of them glue
+    several score matrices. `bias(i, j, place)` is added to the scores. Turning keeps the rank of the scores at most d;
+    gluing and biases need not.
     """
 
     label: str
     turn: Callable[[Any, Any], Any] | None = None
     pieces: tuple[Piece, ...] = (Piece(lambda i: i, lambda j: j),)
     bias: Callable[[Any, Any, Place], Any] | None = None
-    tokens: Callable[[int, int], Any] | None = None
 
     @property
     def factored(self) -> bool:
@@ -63,20 +62,6 @@ position = POSITIONS
 def none() -> Position:
     """No position: tokens are a set."""
     return Position("none")
-
-
-@position
-def sinusoidal(base: float = 10000.0) -> Position:
-    """sin and cos of i·base^(−2k/d) are added to the tokens (Vaswani et al. 2017); needs tokens, not bare q and k."""
-
-    def table(count: int, width: int) -> Any:
-        import numpy as np
-
-        half = (width + 1) // 2
-        angles = np.arange(count)[:, None] * base ** (-np.arange(half) * 2.0 / width)
-        return np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(count, 2 * half)[:, :width]
-
-    return Position(named("sinusoidal", base=(base, 10000.0)), tokens=table)
 
 
 @position
