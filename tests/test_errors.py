@@ -13,7 +13,8 @@ import torch
 import rankscope as rs
 from rankscope import arrays, errors
 from rankscope.analyzer.enclosed import check_sum
-from rankscope.analyzer.needs import Needs, Numerics
+from rankscope.analyzer.needs import Needs
+from rankscope.analyzer.numerics import Numerics
 from rankscope.attention.build import attention, single
 from rankscope.attention.masks import parse
 from rankscope.errors import CATALOGUE, RankscopeError, error

@@ -8,7 +8,7 @@ import pytest
 
 import rankscope as rs
 from rankscope.analyzer.measure import MEASURES, Measure
-from rankscope.analyzer.needs import Rows
+from rankscope.analyzer.rows import Rows
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.attention.kernels import FeatureKernel, Kernel, ScoreKernel
 from rankscope.attention.masks import Mask, causal

@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from rankscope.analyzer.measure import measure as measure
-    from rankscope.analyzer.needs import Numerics as Numerics
+    from rankscope.analyzer.numerics import Numerics as Numerics
     from rankscope.attention.build import attention as attention
     from rankscope.attention.build import matrix as matrix
     from rankscope.attention.kernels import FeatureKernel as FeatureKernel
@@ -51,7 +51,9 @@ SUBPACKAGES = ("attention", "testing", "verify")
 HOMES = {
     "analyzer.determinant": ["LogDet"],
     "analyzer.measure": ["measure"],
-    "analyzer.needs": ["Bounds", "Needs", "Numerics", "Rows", "Scores"],
+    "analyzer.needs": ["Bounds", "Needs", "Scores"],
+    "analyzer.numerics": ["Numerics"],
+    "analyzer.rows": ["Rows"],
     "analyzer.smallest": ["Smallest"],
     "analyzer.spectrum": ["Spectrum"],
     "arrays": ["Storage"],

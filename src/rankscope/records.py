@@ -216,4 +216,5 @@ def schema() -> dict[str, Any]:
     import json
 
     text = Path(__file__).with_name("schema.json").read_text(encoding="utf-8")
-    return json.loads(text)  # type: ignore[no-any-return]
+    found: dict[str, Any] = json.loads(text)
+    return found

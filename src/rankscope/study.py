@@ -12,14 +12,14 @@ from rankscope.analyzer.analyze import Analysed, analyse, chosen, refused
 from rankscope.analyzer.determinant import LogDet
 from rankscope.analyzer.determinant import logdet as determinant_of
 from rankscope.analyzer.measure import Measure
-from rankscope.analyzer.needs import BUDGET, Numerics
+from rankscope.analyzer.numerics import BUDGET, Numerics, numerics_of
 from rankscope.analyzer.rank import RULES
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.analyzer.spectrum import spectrum as spectrum_of
 from rankscope.arrays import DENSE_COPIES, Float64, available_memory, blas_threads
-from rankscope.attention.build import bare, single, slices
-from rankscope.attention.operators import Dense, Factored, Mean, Operator, Origin, Product
-from rankscope.errors import InputError, RankscopeError, UsageError, error
+from rankscope.attention.build import single
+from rankscope.errors import RankscopeError, UsageError, error
+from rankscope.generators.memory import InMemory, in_memory
 from rankscope.generators.stack import Job, Synthetic, Work
 from rankscope.records import Record, Table
 
@@ -27,42 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rankscope.certificates import Certificate
-
-
-@dataclass(frozen=True, eq=False)
-class InMemory:
-    """Matrices that exist already, or that are made from arrays that do."""
-
-    jobs: tuple[Job, ...]
-
-    def work(self) -> Work:
-        """The jobs themselves."""
-        return Work(list(self.jobs))
-
-    def described(self) -> dict[str, Any]:
-        """How many matrices there are; their digests stand in the table."""
-        return {"kind": "memory", "matrices": len(self.jobs)}
-
-
-def in_memory(matrices: Any) -> list[Job]:
-    """A job for each matrix of operators, arrays, or a list of either."""
-    if isinstance(matrices, Dense | Factored | Product | Mean):
-        return [Job(matrices.origin, matrices.shape, lambda: matrices)]
-    if isinstance(matrices, list | tuple) and any(hasattr(each, "shape") for each in matrices):
-        return [job for number, each in enumerate(matrices) for job in one_of(number, each)]
-    return [Job(each[2], each[0].shape, partial(bare, *each)) for each in slices(matrices)]
-
-
-def one_of(number: int, matrix: Any) -> list[Job]:
-    """The jobs of one matrix of a list; one that cannot be converted is refused when its turn comes."""
-    try:
-        return in_memory(matrix)
-    except InputError as reason:
-
-        def refuse(reason: InputError = reason) -> Operator:
-            raise reason
-
-        return [Job(Origin(label=f"matrix {number}"), (0, 0), refuse)]
 
 
 class Source(Protocol):
@@ -258,17 +222,6 @@ def affordable(jobs: Sequence[Job], workers: int | None) -> int:
     largest = max((job.shape[0] * job.shape[1] for job in jobs), default=1)
     fitting = int(0.8 * available_memory() / (8 * DENSE_COPIES * max(largest, 1)))
     return max(1, min(workers or len(os.sched_getaffinity(0)), len(jobs), fitting))
-
-
-def numerics_of(
-    rule: str | None, rtol: float | None, prove: bool, budget: float | None, spectrum: Literal["lapack", "exact"]
-) -> Numerics:
-    """How ranks are counted and what is to be proved; a budget for no proof is refused."""
-    if budget is not None and not (prove or spectrum == "exact"):
-        raise error(
-            "RS003", f"a budget of {budget:g} seconds where nothing is to be proved", "add --prove (prove=True)"
-        )
-    return Numerics(rule, rtol, prove, BUDGET if budget is None else budget, spectrum)
 
 
 def analyze(

@@ -16,15 +16,17 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from rankscope.analyzer.elimination import exact_rank
 from rankscope.analyzer.measure import Measure
 from rankscope.analyzer.needs import Needs
 from rankscope.arrays import EPS, Array, Boolean
 from rankscope.attention import naive
 from rankscope.attention.build import attention, matrix, single
 from rankscope.attention.diagonal import diagonal
+from rankscope.attention.exact import integers
 from rankscope.attention.kernels import FeatureKernel, Kernel, ScoreKernel
 from rankscope.attention.masks import Mask, bidirectional, causal, window
-from rankscope.attention.operators import Operator
+from rankscope.attention.operators import Operator, stored
 from rankscope.errors import MaskError
 from rankscope.generators.synthetic import queries_and_keys
 from rankscope.study import analyze
@@ -115,9 +117,8 @@ def check_structure(mask: Mask, seen: Boolean) -> None:
             np.allclose(operator.matrix, expected, rtol=64 * EPS, atol=0),
             f"{mask.label}: not the definition at n = {size}",
         )
-    require(
-        np.linalg.matrix_rank(operator.matrix) <= structure.rank_bound.value, f"{mask.label}: rank bound at n = {size}"
-    )
+    whole = integers(stored(operator))
+    require(exact_rank(whole, size).low <= structure.rank_bound.value, f"{mask.label}: rank bound at n = {size}")
 
 
 def closure(seen: Boolean) -> Boolean:

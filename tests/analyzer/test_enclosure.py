@@ -31,12 +31,12 @@ from rankscope.analyzer.enclosure import (
     radii,
     root,
     sharper,
-    split,
     triangle_inverse,
     within,
 )
 from rankscope.analyzer.spectrum import singular_vectors
 from rankscope.attention.build import attention, matrix, single
+from rankscope.attention.exact import quarters
 from rankscope.attention.operators import Operator
 from rankscope.errors import RankscopeError
 from tests import oracles
@@ -247,10 +247,10 @@ def test_scaling_by_the_magnitude_is_exact_and_leaves_numbers_near_one(exponent:
 def test_blocks_are_cut_and_joined_where_they_should_be() -> None:
     with precision(64):
         held = balls(np.arange(12.0).reshape(3, 4))
-        (first, above), (below, last) = split(held, 1)
+        (first, above), (below, last) = quarters(held, 1)
         assert [x.entries() for x in (first, above, below, last)] == [[0], [1, 2, 3], [4, 8], [5, 6, 7, 9, 10, 11]]
         assert joined(first, below, balls(np.eye(2))).entries() == [0, 0, 0, 4, 1, 0, 8, 0, 1]
-        (none, _), (_, rest) = split(held, 0)
+        (none, _), (_, rest) = quarters(held, 0)
         assert (none.nrows(), rest.nrows(), rest.ncols()) == (0, 3, 4)
 
 

@@ -11,7 +11,8 @@ import rankscope as rs
 from rankscope.analyzer.analyze import measures
 from rankscope.analyzer.determinant import LogDet
 from rankscope.analyzer.measure import MEASURES, Measure
-from rankscope.analyzer.needs import Bounds, Needs, Rows, Scores
+from rankscope.analyzer.needs import Bounds, Needs, Scores
+from rankscope.analyzer.rows import Rows
 from rankscope.analyzer.smallest import Smallest
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.arrays import Storage

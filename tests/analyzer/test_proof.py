@@ -13,15 +13,26 @@ import pytest
 
 import rankscope as rs
 from rankscope.analyzer.determinant import LogDet, combined
-from rankscope.analyzer.enclosed import check_sum, precision_for
+from rankscope.analyzer.enclosed import check_sum, cholesky, core, precision_for
 from rankscope.analyzer.ledger import Ledger, above, below, product_cost, widening
-from rankscope.analyzer.proof import part, pivots
+from rankscope.analyzer.proof import pivots
 from rankscope.attention.build import attention, matrix, single
-from rankscope.attention.operators import Mean, Operator, Product
+from rankscope.attention.exact import part
+from rankscope.attention.operators import Mean, Operator, Pair, Product
 from rankscope.errors import RankscopeError
 from rankscope.records import Record
 from tests import oracles
-from tests.oracles import Array, dyadic, hilbert, inside, log_determinant, precision, rational
+from tests.oracles import (
+    Array,
+    balls,
+    dyadic,
+    exact_singular_values,
+    hilbert,
+    inside,
+    log_determinant,
+    precision,
+    rational,
+)
 
 
 def standard(n: int, d: int, **options: Any) -> Operator:
@@ -583,3 +594,45 @@ def test_dyadic_tokens_are_what_the_oracles_take_them_for() -> None:
     queries, keys = dyadic(np.random.default_rng(0), 6, 4), dyadic(np.random.default_rng(1), 6, 4)
     operator = single(attention(queries, keys, scale=64.0))
     assert np.array_equal(oracles.exact_scores(queries, keys, 64.0), operator.definition.logs)  # type: ignore[union-attr]
+
+
+# ------------------------------------------------------------------------------------------------------ ranks of scores
+
+
+@pytest.mark.parametrize(("n", "d"), [(12, 3), (9, 9), (5, 8)])
+def test_the_small_matrix_of_a_product_has_its_singular_values(n: int, d: int) -> None:
+    """And where d exceeds n, or tokens repeat, the product itself is taken."""
+    random = np.random.default_rng(n)
+    left, right = random.standard_normal((n, d)), random.standard_normal((n + 1, d))
+    with precision(256):
+        found = core(Pair(left, right))
+        assert (found.nrows(), found.ncols()) == ((d, d) if d <= n else (n, n + 1))
+        truth = exact_singular_values(rational(left) * rational(right).transpose())
+        values = oracles.singular_values(found)
+        for one, two in zip(truth, values, strict=False):
+            assert abs(one - two) < 1e-60
+        assert all(each < 1e-30 for each in truth[len(values) :])
+    repeated = np.vstack([left[:1]] * n)
+    with precision(256):
+        assert core(Pair(repeated, right)).nrows() == n or d == 1
+
+
+def test_cholesky_gives_the_triangle_of_a_positive_matrix_and_none_of_others() -> None:
+    random = np.random.default_rng(1)
+    factor = random.standard_normal((6, 4))
+    with precision(256):
+        gram = balls(factor).transpose() * balls(factor)
+        found = cholesky(gram)
+        assert (found * found.transpose()).overlaps(gram)
+        assert np.allclose(np.array(found.tolist(), dtype=float), np.linalg.cholesky(factor.T @ factor), rtol=1e-12)
+        assert cholesky(balls(np.array([[1.0, 2.0], [2.0, 1.0]]))) is None
+        assert cholesky(balls(np.ones((2, 2)))) is None
+
+
+def test_the_rank_of_scores_with_a_bias_is_enclosed_too() -> None:
+    operator = standard(24, 3, position="alibi")
+    record = proved(operator, "rank_scores")
+    logs: Any = operator.definition.logs  # type: ignore[union-attr]
+    truth = np.linalg.svd(logs, compute_uv=False)
+    assert (record.value, record.guarantee, record.subject) == (24, "enclosed", "stored")
+    assert truth[-1] > 1e-6

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final, Optional, get_args
 import numpy as np
 
 from rankscope.analyzer.measure import MEASURES, Group, Measure
-from rankscope.analyzer.needs import Needs, Numerics, ledger
+from rankscope.analyzer.needs import Needs, ledger
+from rankscope.analyzer.numerics import Numerics
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.attention.operators import Operator, Origin
 from rankscope.errors import RankscopeError

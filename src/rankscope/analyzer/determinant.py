@@ -8,6 +8,7 @@ any condition. The result is then estimated, with the condition that says how fa
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def logdet(operator: Operator, spectrum: Callable[[], Spectrum]) -> LogDet:
     if structure.rank_bound.value < size:
         return singular(f"rank {structure.rank_bound.because}")
     if isinstance(operator, Product):
-        return combined([logdet(part, lambda part=part: resolve(part)) for part in operator.parts], "the factors")  # type: ignore[misc]
+        return combined([logdet(part, partial(resolve, part)) for part in operator.parts], "the factors")
     own = diagonal(operator)
     if structure.triangular and own is not None:
         because = structure.det_sign.because if structure.det_sign.value else structure.side.because

@@ -12,7 +12,7 @@ from rankscope.analyzer.ledger import Ledger, above, ball_memory, below, product
 from rankscope.analyzer.smallest import Smallest
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.arrays import Float64
-from rankscope.attention.exact import balls, exact_matrix, precision
+from rankscope.attention.exact import balls, exact_matrix, matrix_of, precision
 from rankscope.attention.operators import Operator, Pair
 from rankscope.attention.structure import square
 from rankscope.errors import error
@@ -30,9 +30,8 @@ def enclosed_spectrum(
     """Every singular value above a floor enclosed to about eleven digits; for the floor 0 all that are not zero."""
     if plain.guarantee == "proved" or not math.isfinite(plain.frobenius):
         return with_logs(plain) if relative_floor == 0 else plain
-    topic, finest = "spectrum", relative_floor or 1.0
-    best = plain
-    for bits in widening(max(first_bits, 64 * math.ceil((MARGIN - math.log2(finest)) / 64))):
+    topic, best = "spectrum", plain
+    for bits in widening(max(first_bits, bits_for(-math.log2(relative_floor or 1.0)))):
         route = f"all singular values in {bits} bits"
         if not ledger.affords(topic, route, 12 * product_cost(operator.shape, bits), ball_memory(operator.shape, bits)):
             break
@@ -47,25 +46,58 @@ def enclosed_spectrum(
     return best
 
 
-def enclosed_product(pair: Pair, ledger: Ledger) -> tuple[Float64, Float64] | None:
-    """The singular values of left · rightᵀ divided by a power of two, and bounds on their errors.
+def enclosed_scores(scores: Pair | Float64, ledger: Ledger) -> tuple[Float64, Float64] | None:
+    """The singular values of scores divided by a power of two, and bounds on their errors.
 
-    Those beyond the inner dimension are left out.
+    Of a product left · rightᵀ those beyond the inner dimension, which are zero, are left out.
     """
     import flint
 
-    shape, inner, bits = (len(pair.left), len(pair.right)), pair.left.shape[1], 128
-    if not min(*shape, inner) or not ledger.affords("rank_scores", f"in {bits} bits", 12 * product_cost(shape, bits)):
-        return None
-    with precision(bits):
-        product = exact_matrix(pair.left) * exact_matrix(pair.right).transpose()
-        size = frobenius(product)
-        found = enclose(product, inner, size * flint.arb(FLOOR))[:inner]
+    with precision(256):  # of squares, in `core`
+        held = core(scores) if isinstance(scores, Pair) else exact_matrix(scores)
+        shape, size = (held.nrows(), held.ncols()), frobenius(held)
+        inner = min(*shape, scores.left.shape[1]) if isinstance(scores, Pair) else min(shape)
+        cost, memory = 12 * product_cost(shape, 256), ball_memory(shape, 256)
+        if not inner or not ledger.affords("rank_scores", f"{shape[0]} × {shape[1]} in 256 bits", cost, memory):
+            return None
+        found = enclose(held, inner, size * flint.arb(FLOOR))[:inner]
         low, high = ends_of(found, flint.arb((1, magnitude(size))) if size > 0 else flint.arb(1))
     values = low / 2 + high / 2
+    return values, reach(values, low, high)
+
+
+def core(pair: Pair) -> Any:
+    """A matrix of balls with the singular values of left · rightᵀ that need not be zero: small where the factors are.
+
+    With LᵀL = CCᵀ and RᵀR = DDᵀ (Cholesky) they are those of CᵀD. Where a factor has no full column rank, or none that
+    the precision shows, it is the product itself.
+    """
+    left, right = exact_matrix(pair.left), exact_matrix(pair.right)
+    roots = [cholesky(factor.transpose() * factor) for factor in (left, right)]
+    return left * right.transpose() if None in roots else roots[0].transpose() * roots[1]
+
+
+def cholesky(gram: Any) -> Any:
+    """The lower triangle C with CCᵀ = G; None where a pivot is not shown to be positive."""
+    import flint
+
+    size, zero = gram.nrows(), flint.arb(0)
+    rows: list[list[Any]] = []
+    for i, given in enumerate(gram.tolist()):
+        row: list[Any] = []
+        for j in range(i):
+            row.append((given[j] - sum((a * b for a, b in zip(row, rows[j][:j], strict=True)), zero)) / rows[j][j])
+        pivot = given[i] - sum((a * a for a in row), zero)
+        if not pivot > 0:
+            return None
+        rows.append([*row, pivot.sqrt(), *[zero] * (size - i - 1)])
+    return matrix_of(rows, (size, size))
+
+
+def reach(values: Float64, low: Float64, high: Float64) -> Float64:
+    """Errors with which values reach both ends of their intervals; one that is exactly zero has none."""
     errors = np.nextafter(np.maximum(high - values, values - low), math.inf)
-    errors[high == 0] = 0.0
-    return values, errors
+    return np.where(high > 0, errors, 0.0)
 
 
 def ends_of(found: list[Interval], unit: Any) -> tuple[Float64, Float64]:
@@ -77,7 +109,11 @@ def ends_of(found: list[Interval], unit: Any) -> tuple[Float64, Float64]:
 
 def precision_for(log10_smallest: float, size: float) -> int:
     """Bits that resolve a value of this logarithm in a matrix of this norm, in multiples of 64."""
-    depth = math.log2(max(size, 5e-324)) - math.log2(10) * log10_smallest
+    return bits_for(math.log2(max(size, 5e-324)) - math.log2(10) * log10_smallest)
+
+
+def bits_for(depth: float) -> int:
+    """Bits that resolve what lies this many powers of two below the norm, in multiples of 64."""
     return 64 * math.ceil((MARGIN + max(depth, 0.0)) / 64)
 
 
@@ -113,12 +149,11 @@ def of_intervals(found: list[Interval], plain: Spectrum, bits: int, *, complete:
     ten = flint.arb(10).log()
     low, high = ends_of(found, flint.arb((1, plain.exponent)))
     values = np.where(low > 0, low / 2 + high / 2, np.minimum(plain.values, high))
-    errors = np.nextafter(np.maximum(high - values, values - low), math.inf)
-    errors[high == 0] = 0.0
     logs = None
     if complete:
         logs = [(below(each.low.log() / ten), above(each.high.log() / ten)) if each.low > 0 else None for each in found]
     method = f"enclosed: residuals of singular vectors in balls of {bits} bits"
+    errors = reach(values, low, high)
     return Spectrum(
         values, errors, plain.shape, plain.frobenius, "enclosed", method, exponent=plain.exponent, logs=logs
     )

@@ -20,7 +20,7 @@ import numpy as np
 
 from rankscope.analyzer.spectrum import singular_vectors
 from rankscope.arrays import UNIT, Float64
-from rankscope.attention.exact import exact_matrix
+from rankscope.attention.exact import exact_matrix, matrix_of, quarters
 
 CUT: Final = 1e-3
 """How far below the largest singular value one step reaches: vectors in double precision serve down to eps/CUT."""
@@ -137,7 +137,7 @@ def peel(matrix: Any, rank: int, floor: Any) -> Step:
 
 def by_schur_complement(matrix: Any, cut: int) -> Schur | None:
     """The leading block and the rest; None where the block may be singular at this precision."""
-    (leader, above), (below, last) = split(matrix, cut)
+    (leader, above), (below, last) = quarters(matrix, cut)
     head = near_diagonal(leader)
     least = head[-1].low
     try:
@@ -181,20 +181,6 @@ def within(value: Any, spread: Any) -> Interval:
 def leading(values: Float64, rank: int) -> int:
     """How many values are taken in one step: those above `CUT` times the largest, and no more than the rank."""
     return max(1, min(rank, int(np.count_nonzero(values > CUT * values[0]))))
-
-
-def split(matrix: Any, cut: int) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """The four blocks of a matrix, cut after `cut` rows and columns."""
-    import flint
-
-    rows = matrix.tolist()
-
-    def block(top: int, bottom: int, start: int, end: int) -> Any:
-        return flint.arb_mat(bottom - top, end - start, [x for row in rows[top:bottom] for x in row[start:end]])
-
-    height, width = matrix.nrows(), matrix.ncols()
-    upper = block(0, cut, 0, cut), block(0, cut, cut, width)
-    return upper, (block(cut, height, 0, cut), block(cut, height, cut, width))
 
 
 def diagonal_and_rest(matrix: Any) -> tuple[list[Any], Any]:
@@ -278,19 +264,17 @@ def triangle_inverse(lower: Any) -> Any:
     size = lower.nrows()
     if size <= 16:
         return lower.inv()
-    (first, _), (coupling, second) = split(lower, size // 2)
+    (first, _), (coupling, second) = quarters(lower, size // 2)
     above, below = triangle_inverse(first), triangle_inverse(second)
     return joined(above, -(below * coupling * above), below)
 
 
 def joined(first: Any, coupling: Any, second: Any) -> Any:
     """[[first, 0], [coupling, second]]."""
-    import flint
-
     size, zeros = first.nrows() + second.nrows(), [0] * second.nrows()
     rows = [[*row, *zeros] for row in first.tolist()]
     rows += [[*row, *last] for row, last in zip(coupling.tolist(), second.tolist(), strict=True)]
-    return flint.arb_mat(size, size, [entry for row in rows for entry in row])
+    return matrix_of(rows, (size, size))
 
 
 def floats(matrix: Any) -> Float64:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, Literal, overload
 
-from rankscope.analyzer.needs import BY_STRUCTURE, NEEDS, Needs, Numerics, Scores
+from rankscope.analyzer.needs import BY_STRUCTURE, NEEDS, Needs, Scores
+from rankscope.analyzer.numerics import Numerics
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.arrays import FLOAT64, blas_threads
 from rankscope.attention.build import single

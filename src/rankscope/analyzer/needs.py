@@ -3,20 +3,20 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, Optional
+from typing import TYPE_CHECKING, Any, Final, Optional
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rankscope.analyzer.determinant import LogDet, combined, logdet
+from rankscope.analyzer.numerics import Numerics
+from rankscope.analyzer.rows import Rows
 from rankscope.analyzer.smallest import Smallest, smallest
 from rankscope.analyzer.spectrum import Spectrum, backward, factor_spectrum, singular_values_of, spectrum
-from rankscope.arrays import FLOAT64, Array, Float64, Storage
+from rankscope.arrays import Float64, Storage
 from rankscope.attention.diagonal import diagonal
 from rankscope.attention.exact import rational
 from rankscope.attention.operators import Dense, Operator, Pair, Product
 from rankscope.attention.structure import Structure, separated
-from rankscope.errors import error
 from rankscope.records import Guarantee
 
 if TYPE_CHECKING:
@@ -24,94 +24,18 @@ if TYPE_CHECKING:
     from rankscope.analyzer.proof import RankProof
 
 
-BUDGET: Final = 60.0
-"""Seconds that the proofs of one matrix may cost."""
-
-
-@dataclass(frozen=True)
-class Numerics:
-    """How ranks are counted: a rule by name or a relative tolerance `rtol` (times σ₁); by default the rule follows
-    the storage: numpy's for float64, the storage error for anything stored in fewer bits.
-
-    With `prove` every rank and determinant is raised to the strongest guarantee that `budget` seconds for each matrix
-    allow; `spectrum` "exact" asks for every non-zero singular value, however small, and is a proof too.
-    """
-
-    rule: str | None = None
-    rtol: float | None = None
-    prove: bool = False
-    budget: float = BUDGET
-    spectrum: Literal["lapack", "exact"] = "lapack"
-
-    @property
-    def proves(self) -> bool:
-        """Whether anything is to be proved."""
-        return self.prove or self.spectrum == "exact"
-
-    def __post_init__(self) -> None:
-        if not self.budget >= 0:
-            raise error("RS002", f"budget = {self.budget}", "give a number of seconds that is not negative")
-        if self.spectrum not in ("lapack", "exact"):
-            raise error("RS001", f"spectrum = {self.spectrum!r}", "give 'lapack' or 'exact'")
-        if self.rtol is not None and not 0 <= self.rtol < 1:
-            raise error("RS002", f"rtol = {self.rtol}", "give a relative tolerance of at least 0 and below 1")
-        if self.rule is not None and self.rtol is not None:
-            raise error(
-                "RS003", f"--rule {self.rule} and --rtol {self.rtol} (rule= and rtol= in Python)", "give one of them"
-            )
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Rows:
-    """The rows of a matrix: weights (n × m), the number of keys each may see, and their storage precision."""
-
-    weights: Array
-    support: NDArray[np.intp]
-    storage: Storage
-
-    @cached_property
-    def alive(self) -> NDArray[np.bool_]:
-        """Rows with any weight at all."""
-        return np.asarray(self.weights.any(axis=1))
-
-    @cached_property
-    def defects(self) -> Float64:
-        """|Σ_j A_ij − 1| of each row; infinite where the sum overflows."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            sums = np.abs(self.weights.sum(axis=1) - 1.0)
-        return np.asarray(np.nan_to_num(sums, nan=np.inf, posinf=np.inf), dtype=np.float64)
-
-    @cached_property
-    def entropies(self) -> Float64:
-        """−Σ_j p_j ln p_j of each row, divided by its sum first; 0·ln 0 is 0, and so is the entropy of an empty row."""
-        logs = np.where(self.weights > 0, self.weights, 1.0)
-        np.log(logs, out=logs)
-        total = np.where(self.alive, self.weights.sum(axis=1), 1.0)
-        return np.asarray(np.log(total) - np.einsum("ij,ij->i", self.weights, logs) / total, dtype=np.float64)
-
-    @cached_property
-    def not_stochastic(self) -> str:
-        """Why the rows are not probability distributions; empty if they are, up to their storage precision."""
-        slack = 16 * self.storage.unit + self.weights.shape[1] * (self.storage.smallest + FLOAT64.unit)
-        if not np.isrealobj(self.weights):
-            return "not stochastic: complex entries"
-        if self.weights.min(initial=0.0) < 0:
-            return f"not stochastic: {int(np.count_nonzero(self.weights < 0))} negative entries"
-        if (self.defects[self.alive] > slack).any():
-            return f"not stochastic: rows sum to one only within {self.defects[self.alive].max():.2g}"
-        return "" if self.alive.any() else "empty: no row has any weight"
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Scores:
-    """What is known of the scores: the singular values of q kᵀ up to a factor, with an error bound, their shape and
-    the head size d; and the largest score that a query sees. `values` is None where queries and keys are not known.
+    """What is known of the scores: their singular values up to a factor, with an error bound, their shape, and the
+    largest score that a query sees. `values` is None where queries and keys are not known.
+
+    `d` is the head size where scores are the product q kᵀ, and None where a position has made them none.
     """
 
     values: Float64 | None
     error: Float64
     shape: tuple[int, int]
-    d: int
+    d: int | None
     largest: float | None
     because: str = ""
     guarantee: Guarantee = "estimated"
@@ -222,19 +146,20 @@ class Needs:
         if not isinstance(operator, Dense) or operator.scores is None:
             feature = operator.subject == "factors"
             because = "the kernel acts on features, not on scores" if feature else "the queries and keys are not given"
-            return Scores(None, np.zeros(0), operator.shape, 0, None, because)
-        pair = operator.scores
-        if not isinstance(pair, Pair):
-            values = singular_values_of(pair)
-            errors = backward(values, max(pair.shape), float(values.max(initial=0.0)))
-            return Scores(values, errors, operator.shape, min(operator.shape), operator.max_logit)
-        values, error, _ = factor_spectrum(pair.left, pair.right)
-        found = Scores(values, error, operator.shape, pair.left.shape[1], operator.max_logit)
+            return Scores(None, np.zeros(0), operator.shape, None, None, because)
+        given = operator.scores
+        if isinstance(given, Pair):
+            values, error, _ = factor_spectrum(given.left, given.right)
+        else:
+            values = singular_values_of(given)
+            error = backward(values, max(given.shape), float(values.max(initial=0.0)))
+        d = given.left.shape[1] if isinstance(given, Pair) else None
+        found = Scores(values, error, operator.shape, d, operator.max_logit)
         if self.proving is None:
             return found
-        from rankscope.analyzer.enclosed import enclosed_product
+        from rankscope.analyzer.enclosed import enclosed_scores
 
-        proved = enclosed_product(pair, self.proving)
+        proved = enclosed_scores(given, self.proving)
         return found if proved is None else replace(found, values=proved[0], error=proved[1], guarantee="enclosed")
 
     @cached_property

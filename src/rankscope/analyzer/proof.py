@@ -13,7 +13,7 @@ import numpy as np
 from rankscope.analyzer.determinant import LogDet, singular
 from rankscope.analyzer.elimination import exact_rank
 from rankscope.analyzer.ledger import Ledger, above, ball_memory, below, product_cost, widening
-from rankscope.attention.exact import balls, integers, log_diagonal, precision, rational
+from rankscope.attention.exact import balls, integers, log_diagonal, part, precision, rational
 from rankscope.attention.operators import Operator
 from rankscope.attention.structure import square
 
@@ -89,14 +89,6 @@ def pivots(matrix: Any, order: int) -> tuple[list[int], list[int]]:
     return sorted(rows.tolist()), sorted(columns.tolist())
 
 
-def part(matrix: Any, rows: list[int], columns: list[int]) -> Any:
-    """The entries of some rows and columns."""
-    import flint
-
-    listed = matrix.tolist()
-    return flint.arb_mat(len(rows), len(columns), [listed[i][j] for i in rows for j in columns])
-
-
 # --------------------------------------------------------------------------------------------------------- determinant
 
 
@@ -143,7 +135,7 @@ def over_blocks(operator: Operator, labels: Any, sizes: Any) -> tuple[int, Any] 
     matrix: Any = balls(operator) if len(alone) < len(labels) else None
     for label in np.flatnonzero(sizes > 1).tolist():
         members = np.flatnonzero(labels == label).tolist()
-        determinant = (matrix if len(members) == len(labels) else part(matrix, members, members)).det()
+        determinant = part(matrix, members, members).det()
         if determinant.contains(0):
             return None
         sign, log = sign * (1 if determinant > 0 else -1), log + abs(determinant).log()

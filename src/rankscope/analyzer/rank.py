@@ -16,7 +16,8 @@ import numpy as np
 
 from rankscope.analyzer.extremes import entropic, of_entropy, of_participation, of_sum
 from rankscope.analyzer.measure import measure, unknown
-from rankscope.analyzer.needs import Bounds, Numerics, Scores
+from rankscope.analyzer.needs import Bounds, Scores
+from rankscope.analyzer.numerics import Numerics
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.arrays import EPS, FLOAT64, Float64, Storage
 from rankscope.records import Reading
@@ -252,15 +253,20 @@ def energy_ranks(spectrum: Spectrum, away: float) -> tuple[int, int]:
 
 @measure(group="scores")
 def rank_scores(scores: Scores) -> Reading:
-    """The numerical rank of the scores q kᵀ before any kernel, at numpy's tolerance; never above min(n, m, d)."""
+    """The numerical rank of the scores before any kernel, at numpy's tolerance.
+
+    It is at most min(n, m, d) where they are q kᵀ, as they are under every rotation; gluing and biases can lift it.
+    """
     if scores.values is None:
         return unknown(scores.because)
-    high = min(*scores.shape, scores.d)
     relative = max(scores.shape) * EPS
     largest, error = (float(each[0]) if len(each) else 0.0 for each in (scores.values, scores.error))
     tolerance = Tolerance(relative * largest, relative * (largest - error), relative * (largest + error))
     found = count_above(scores.values, scores.error, tolerance)
-    method = f"of q kᵀ; at most {high}"
+    if scores.d is None:
+        method = "of the scores with their positions, which are no product q kᵀ"
+        return replace(found, guarantee=scores.guarantee, method=method, subject="stored")
+    method = f"of q kᵀ; at most {min(*scores.shape, scores.d)}"
     return replace(found, guarantee=scores.guarantee, method=method, subject="factors")
 
 

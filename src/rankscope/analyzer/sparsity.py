@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankscope.analyzer.measure import measure, unknown
-from rankscope.analyzer.needs import Rows, Scores
+from rankscope.analyzer.needs import Scores
+from rankscope.analyzer.rows import Rows
 from rankscope.arrays import Array, Float64
 from rankscope.records import Reading
 
@@ -73,7 +74,7 @@ def gini(rows: Rows) -> Reading:
 
 def ratio(weights: Array) -> Float64:
     """l₁/l₂ of each row."""
-    return weights.sum(axis=1) / np.sqrt(np.einsum("ij,ij->i", weights, weights))  # type: ignore[no-any-return]
+    return np.asarray(weights.sum(axis=1) / np.sqrt(np.einsum("ij,ij->i", weights, weights)))
 
 
 def gini_of(weights: Array, support: Counts) -> Float64:

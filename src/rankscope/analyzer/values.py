@@ -6,7 +6,8 @@ import numpy as np
 
 from rankscope.analyzer.determinant import LogDet
 from rankscope.analyzer.measure import measure, unknown
-from rankscope.analyzer.needs import Bounds, Rows
+from rankscope.analyzer.needs import Bounds
+from rankscope.analyzer.rows import Rows
 from rankscope.analyzer.smallest import Smallest
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.arrays import EPS, Array, power_of_two, scaled

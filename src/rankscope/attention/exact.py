@@ -84,6 +84,26 @@ def matrix_of(rows: Sequence[Sequence[Any]], shape: tuple[int, int]) -> Any:
     return flint.arb_mat(shape[0], shape[1], [entry for row in rows for entry in row])
 
 
+def part(matrix: Any, rows: Sequence[int], columns: Sequence[int]) -> Any:
+    """The entries of some rows and columns of a matrix of balls; the matrix itself where those are all."""
+    if list(rows) == list(range(matrix.nrows())) and list(columns) == list(range(matrix.ncols())):
+        return matrix
+    listed = matrix.tolist()
+    return matrix_of([[listed[i][j] for j in columns] for i in rows], (len(rows), len(columns)))
+
+
+def quarters(matrix: Any, cut: int) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """The four blocks of a matrix of balls, cut after `cut` rows and columns."""
+    height, width, rows = matrix.nrows(), matrix.ncols(), matrix.tolist()
+
+    def block(some: list[list[Any]], columns: slice, shape: tuple[int, int]) -> Any:
+        return matrix_of([row[columns] for row in some], shape)
+
+    start, end = slice(cut), slice(cut, width)
+    upper = block(rows[:cut], start, (cut, cut)), block(rows[:cut], end, (cut, width - cut))
+    return upper, (block(rows[cut:], start, (height - cut, cut)), block(rows[cut:], end, (height - cut, width - cut)))
+
+
 def softmax_row(logs: Sequence[float]) -> list[Any]:
     """exp(l_j) / Σ exp(l_j); a hidden key weighs exactly zero, and so does every key of a row that sees nothing."""
     import flint

@@ -72,7 +72,8 @@ def analyze(
     rankscope analyze weights.safetensors --key '*.attention' -o table.csv
     """
     o.set_threads(blas_threads)
-    from rankscope.study import Source, Study, numerics_of
+    from rankscope.analyzer.numerics import numerics_of
+    from rankscope.study import Source, Study
 
     o.run_plugins(plugin)
     made: dict[str, Any] = {

@@ -60,7 +60,8 @@ def compare(
     rankscope compare --mask bidirectional,causal,prefix:128
     """
     o.set_threads(blas_threads)
-    from rankscope.study import Study, numerics_of
+    from rankscope.analyzer.numerics import numerics_of
+    from rankscope.study import Study
 
     o.run_plugins(plugin)
     made = {"n": n, "d": d, "scale": scale, "dtype": dtype, "empty_rows": empty_rows}

@@ -125,7 +125,8 @@ def without_figure(refusal: UsageError) -> str:
 def painter(name: str) -> "Callable[[Figure, Table], None]":
     """The function that draws the figure `name` into an empty `Figure`."""
     module = f"rankscope.report.figures.{path_of(name).stem}"
-    return importlib.import_module(module).draw  # type: ignore[no-any-return]
+    found: Callable[[Figure, Table], None] = importlib.import_module(module).draw
+    return found
 
 
 def to_bytes(figure: "Figure", suffix: str) -> bytes:

@@ -1,12 +1,10 @@
-"""Balls and matrices of them: signs, parts, midpoints."""
+"""Balls and matrices of them: signs and midpoints."""
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from rankscope.arrays import Float64
-from rankscope.attention import exact
 
 BITS: Final = tuple(2**k for k in range(6, 14))
 """The precisions that are tried in turn, 64 to 8192."""
@@ -20,25 +18,6 @@ def sign(ball: Any) -> int:
 def finite(matrix: Any) -> bool:
     """Whether every ball has ends."""
     return all(entry.is_finite() for entry in matrix.entries())
-
-
-def taken(matrix: Any, rows: Sequence[int], columns: Sequence[int]) -> Any:
-    """A submatrix of balls."""
-    if list(rows) == list(range(matrix.nrows())) and list(columns) == list(range(matrix.ncols())):
-        return matrix
-    return exact.matrix_of([[matrix[i, j] for j in columns] for i in rows], (len(rows), len(columns)))
-
-
-def quarters(matrix: Any, cut: int) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """The four blocks of a square matrix, cut after `cut` rows and columns."""
-    size, rows = matrix.nrows(), matrix.tolist()
-
-    def block(some: list[list[Any]], part: slice, shape: tuple[int, int]) -> Any:
-        return exact.matrix_of([row[part] for row in some], shape)
-
-    start, end, rest = slice(cut), slice(cut, size), size - cut
-    upper = block(rows[:cut], start, (cut, cut)), block(rows[:cut], end, (cut, rest))
-    return upper, (block(rows[cut:], start, (rest, cut)), block(rows[cut:], end, (rest, rest)))
 
 
 def floats(matrix: Any) -> Float64:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rankscope.attention import exact
 from rankscope.certificates import Determinant
-from rankscope.verify.balls import BITS, shown, sign, taken
+from rankscope.verify.balls import BITS, shown, sign
 from rankscope.verify.matrix import Exact
 from rankscope.verify.verdict import Finding
 
@@ -43,7 +43,7 @@ def determinants(matrix: Exact) -> Iterator[tuple[int, int, Any]]:
     for bits in BITS:
         with exact.precision(bits):
             held = matrix.balls()
-            found = [taken(held, indices, indices).det() for indices in matrix.blocks]
+            found = [exact.part(held, indices, indices).det() for indices in matrix.blocks]
             log = sum((abs(each).log() for each in found), flint.arb(0))
         if all(sign(each) for each in found):
             yield bits, math.prod(sign(each) for each in found), log

@@ -3,7 +3,7 @@
 from rankscope.arrays import Float64
 from rankscope.attention import exact
 from rankscope.certificates import Minor, Rank
-from rankscope.verify.balls import BITS, finite, floats, sign, taken
+from rankscope.verify.balls import BITS, finite, floats, sign
 from rankscope.verify.determinant import determinants
 from rankscope.verify.integers import integer_rank
 from rankscope.verify.matrix import Exact
@@ -49,7 +49,7 @@ def minor_shown(matrix: Exact, order: int, hint: Minor | None) -> str:
             if found is None and finite(held):
                 found = chosen(floats(held), order)
             for name, minor in (("hinted", hinted), ("chosen", found)):
-                if minor is not None and sign(taken(held, minor.rows, minor.columns).det()):
+                if minor is not None and sign(exact.part(held, minor.rows, minor.columns).det()):
                     return f"{name} minor not zero at {bits} bits"
     return ""
 

@@ -9,7 +9,7 @@ import numpy as np
 from rankscope.arrays import Float64
 from rankscope.attention import exact
 from rankscope.certificates import Count, Rank, Smallest
-from rankscope.verify.balls import BITS, finite, floats, quarters, sign, taken
+from rankscope.verify.balls import BITS, finite, floats, sign
 from rankscope.verify.matrix import Exact
 from rankscope.verify.rank import check_rank
 from rankscope.verify.verdict import Finding
@@ -74,7 +74,7 @@ def inverted(matrix: Any, blocks: Sequence[Sequence[int]]) -> Any:
     """The inverse of a square matrix of balls, its rows and columns in the order of its blocks; None if not found."""
     order = [index for block in blocks for index in block]
     with suppress(ZeroDivisionError):
-        return of_triangle(taken(matrix, order, order), [len(block) for block in blocks])
+        return of_triangle(exact.part(matrix, order, order), [len(block) for block in blocks])
     return None
 
 
@@ -85,7 +85,7 @@ def of_triangle(matrix: Any, sizes: list[int]) -> Any:
         return matrix.inv()
     half = len(sizes) // 2
     cut = sum(sizes[:half])
-    (head, _), (rest, tail) = quarters(matrix, cut)
+    (head, _), (rest, tail) = exact.quarters(matrix, cut)
     first, last = of_triangle(head, sizes[:half]), of_triangle(tail, sizes[half:])
     below = (-(last * (rest * first))).tolist()
     rows = [row + [0] * (size - cut) for row in first.tolist()]
@@ -109,7 +109,7 @@ def positive(matrix: Any) -> int | None:
     if matrix.nrows() == 1:
         found = sign(matrix[0, 0])
         return int(found > 0) if found else None
-    (head, right), (left, tail) = quarters(matrix, matrix.nrows() // 2)
+    (head, right), (left, tail) = exact.quarters(matrix, matrix.nrows() // 2)
     first = positive(head)
     if first is None:
         return None
