@@ -37,13 +37,16 @@ def of_sum(low: Float64, high: Float64, power: int) -> Range:
 def of_entropy(low: Float64, high: Float64, power: int) -> Range:
     """Bounds of exp(−Σ p ln p) with p = σ^γ/Σσ^γ."""
     low, high = (ends**power for ends in ordered(low, high))
+    unit = ROUNDING * (len(low) + 8) * UNIT
+    above, below, total = x_log_x(high), x_log_x(low), sums(high, low)
     with np.errstate(divide="ignore", invalid="ignore"):
-        least = np.log(sums(high, low)) - sums(x_log_x(high), x_log_x(low)) / sums(high, low)
+        size = 1 + np.abs(np.log(total)) + sums(np.abs(above), np.abs(below)) / total
+        least = np.log(total) - sums(above, below) / total - unit * size
     inside = nearest_to(low, high, lambda s: float(s.sum()) / entropic(s))
     cost = -np.log(inside / inside.sum(), where=inside > 0, out=np.zeros_like(inside))
     most = -least_quotient(low, high, -cost)
-    slack = ROUNDING * (len(low) + 8) * UNIT * (1 + float(cost.max()))
-    return max(math.exp(float(np.nanmin(least)) - slack), 1.0), min(math.exp(most + slack), float(len(low)))
+    slack = unit * (1 + most)  # every cost is positive, so that no sum of them cancels
+    return max(math.exp(float(np.nanmin(least)) - unit), 1.0), min(math.exp(most + slack), float(len(low)))
 
 
 def of_participation(low: Float64, high: Float64) -> Range:
