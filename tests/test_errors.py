@@ -15,7 +15,8 @@ from rankscope import arrays, errors
 from rankscope.analyzer.enclosed import check_sum
 from rankscope.analyzer.needs import Needs
 from rankscope.analyzer.numerics import Numerics
-from rankscope.attention.build import attention, single
+from rankscope.attention.build import attention
+from rankscope.attention.existing import single
 from rankscope.attention.masks import parse
 from rankscope.errors import CATALOGUE, RankscopeError, error
 

@@ -151,11 +151,11 @@ def test_the_battery_of_masks_can_fail(made: rs.Mask, complaint: str) -> None:
 @pytest.mark.parametrize(
     ("made", "complaint"),
     [
-        (rs.ScoreKernel("rows", lambda s: s - s.max(axis=-1, keepdims=True)), "not elementwise"),
+        (rs.ScoreKernel("rows", lambda s: s - s.max(axis=0, keepdims=True)), "on other rows"),
         (rs.ScoreKernel("shape", lambda s: s[:, :1]), "shape"),
-        (rs.FeatureKernel("centred", lambda x: np.exp(x - x.mean(axis=0))), "depend on other tokens"),
+        (rs.FeatureKernel("centred", lambda x, i, place: np.exp(x - x.mean(axis=0))), "depend on other tokens"),
     ],
-    ids=["row by row", "another shape", "other tokens"],
+    ids=["other rows", "another shape", "other tokens"],
 )
 def test_the_battery_of_kernels_can_fail(made: Any, complaint: str) -> None:
     with pytest.raises((AssertionError, ValueError), match=complaint):

@@ -81,16 +81,19 @@ def test_a_broken_derivation_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---------------------------------------- kernels
 
 WRONG_KERNELS: dict[str, Kernel] = {
-    "weights that depend on the row": ScoreKernel("wrong", lambda s: s - s.mean(axis=1, keepdims=True) * 2),
-    "a shift that softmax hides": ScoreKernel("wrong", lambda s: s - s.max(axis=1, keepdims=True)),
+    "weights that depend on other rows": ScoreKernel("wrong", lambda s: s - s.max(axis=0, keepdims=True)),
+    "weights that depend on the order of keys": ScoreKernel("wrong", lambda s: s + np.arange(s.shape[1])),
     "a shift that softmax hides, by the matrix": ScoreKernel("wrong", lambda s: s - s.max()),
     "another shape": ScoreKernel("wrong", lambda s: s.sum(axis=1, keepdims=True)),
-    "weights of zero": ScoreKernel("wrong", lambda s: np.where(s > 0, s, -np.inf)),
     "no weights at all": ScoreKernel("wrong", lambda s: s * np.nan),
-    "features that depend on other tokens": FeatureKernel("wrong", lambda x: np.exp(x - x.max(axis=0))),
-    "features of another shape": FeatureKernel("wrong", lambda x: np.exp(x)[:, :, None]),
-    "features that lose a token": FeatureKernel("wrong", lambda x: np.exp(x)[:-1] if len(x) > 1 else np.exp(x)),
-    "features that change": FeatureKernel("wrong", lambda x: np.exp(x) + np.random.default_rng().random(x.shape)),
+    "features that depend on other tokens": FeatureKernel("wrong", lambda x, i, place: np.exp(x - x.max(axis=0))),
+    "features of another shape": FeatureKernel("wrong", lambda x, i, place: np.exp(x)[:, :, None]),
+    "features that lose a token": FeatureKernel(
+        "wrong", lambda x, i, place: np.exp(x)[:-1] if len(x) > 1 else np.exp(x)
+    ),
+    "features that change": FeatureKernel(
+        "wrong", lambda x, i, place: np.exp(x) + np.random.default_rng().random(x.shape)
+    ),
 }
 
 

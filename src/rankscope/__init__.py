@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from rankscope.analyzer.measure import measure as measure
     from rankscope.analyzer.numerics import Numerics as Numerics
     from rankscope.attention.build import attention as attention
-    from rankscope.attention.build import matrix as matrix
+    from rankscope.attention.build import from_logits as from_logits
+    from rankscope.attention.existing import matrix as matrix
     from rankscope.attention.kernels import FeatureKernel as FeatureKernel
+    from rankscope.attention.kernels import RecurrenceKernel as RecurrenceKernel
     from rankscope.attention.kernels import ScoreKernel as ScoreKernel
     from rankscope.attention.kernels import kernel as kernel
     from rankscope.attention.masks import Mask as Mask
@@ -57,10 +59,11 @@ HOMES = {
     "analyzer.smallest": ["Smallest"],
     "analyzer.spectrum": ["Spectrum"],
     "arrays": ["Storage"],
-    "attention.build": ["matrix"],
-    "attention.kernels": ["FeatureKernel", "ScoreKernel", "kernel"],
+    "attention.build": ["from_logits"],
+    "attention.existing": ["matrix"],
+    "attention.kernels": ["FeatureKernel", "RecurrenceKernel", "ScoreKernel", "kernel"],
     "attention.masks": ["Mask", "mask"],
-    "attention.operators": ["Dense", "Factored", "Mean", "Product"],
+    "attention.operators": ["Concatenation", "Dense", "Factored", "Mean", "Product"],
     "errors": [
         "FormatError",
         "GuaranteeError",

@@ -17,7 +17,7 @@ from rankscope.analyzer.rank import RULES
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.analyzer.spectrum import spectrum as spectrum_of
 from rankscope.arrays import DENSE_COPIES, Float64, available_memory, blas_threads
-from rankscope.attention.build import single
+from rankscope.attention.existing import single
 from rankscope.errors import RankscopeError, UsageError, error
 from rankscope.generators.memory import InMemory, in_memory
 from rankscope.generators.stack import Job, Synthetic, Work

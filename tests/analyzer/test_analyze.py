@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 import rankscope as rs
 from rankscope import arrays
 from rankscope.analyzer.analyze import LONGEST_SERIES, chosen, measures
-from rankscope.attention.build import attention, single
+from rankscope.attention.build import attention
+from rankscope.attention.existing import single
 from rankscope.errors import RankscopeError
 from rankscope.records import Record, schema
 from tests import oracles

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 import rankscope as rs
-from rankscope.attention.build import attention, matrix, single
+from rankscope.attention.build import attention
+from rankscope.attention.existing import matrix, single
 from rankscope.attention.operators import Mean, Operator, Product
 from rankscope.attention.operators import stored as in_its_own_right
 from rankscope.records import Record

@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as st_numpy
 
 import rankscope as rs
 from rankscope.analyzer.determinant import LogDet
-from rankscope.attention.build import attention, single
+from rankscope.attention.build import attention
+from rankscope.attention.existing import single
 from rankscope.attention.operators import Mean, Product
 from tests.oracles import (
     DIGITS_60,

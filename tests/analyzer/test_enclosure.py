@@ -35,8 +35,9 @@ from rankscope.analyzer.enclosure import (
     within,
 )
 from rankscope.analyzer.spectrum import singular_vectors
-from rankscope.attention.build import attention, matrix, single
+from rankscope.attention.build import attention
 from rankscope.attention.exact import quarters
+from rankscope.attention.existing import matrix, single
 from rankscope.attention.operators import Operator
 from rankscope.errors import RankscopeError
 from tests import oracles

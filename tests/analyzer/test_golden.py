@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import rankscope as rs
-from rankscope.attention.build import attention, single
+from rankscope.attention.build import attention
+from rankscope.attention.existing import single
 from rankscope.attention.operators import Operator
 from rankscope.errors import RankscopeError
 from tests.oracles import (

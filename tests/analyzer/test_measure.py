@@ -16,7 +16,8 @@ from rankscope.analyzer.rows import Rows
 from rankscope.analyzer.smallest import Smallest
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.arrays import Storage
-from rankscope.attention.build import attention, single
+from rankscope.attention.build import attention
+from rankscope.attention.existing import single
 from rankscope.errors import RankscopeError
 from rankscope.records import Reading
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import rankscope as rs
-from rankscope.attention.build import attention, single
+from rankscope.attention.build import attention
+from rankscope.attention.existing import single
 from rankscope.attention.operators import Operator
 from rankscope.records import Record
 from tests import oracles

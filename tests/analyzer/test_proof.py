@@ -16,9 +16,11 @@ from rankscope.analyzer.determinant import LogDet, combined
 from rankscope.analyzer.enclosed import check_sum, cholesky, core, precision_for
 from rankscope.analyzer.ledger import Ledger, above, below, product_cost, widening
 from rankscope.analyzer.proof import pivots
-from rankscope.attention.build import attention, matrix, single
+from rankscope.attention.build import attention
 from rankscope.attention.exact import part
-from rankscope.attention.operators import Mean, Operator, Pair, Product
+from rankscope.attention.existing import matrix, single
+from rankscope.attention.operators import Mean, Operator, Product
+from rankscope.attention.subject import Pair
 from rankscope.errors import RankscopeError
 from rankscope.records import Record
 from tests import oracles

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import rankscope as rs
 from rankscope.analyzer.rank import RULES
-from rankscope.attention.build import attention, single
+from rankscope.attention.build import attention
+from rankscope.attention.existing import single
 from rankscope.errors import RankscopeError
 from rankscope.records import Record
 from tests import oracles

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rankscope as rs
-from rankscope.attention.build import attention, single
+from rankscope.attention.build import attention
+from rankscope.attention.existing import single
 from rankscope.attention.operators import Mean, Operator, Product
 from tests import oracles
 from tests.oracles import EPS, SEES, UNIT, Float64, seen_by

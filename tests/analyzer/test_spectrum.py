@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import rankscope as rs
 from rankscope.analyzer.spectrum import BACKWARD, DQDS, Spectrum, factor_spectrum, spectrum
-from rankscope.attention.build import attention, single
+from rankscope.attention.build import attention
+from rankscope.attention.existing import single
 from rankscope.attention.operators import Mean, Operator, Product
 from rankscope.errors import GuaranteeError
 from tests.oracles import (

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rankscope as rs
-from rankscope.attention.build import attention, matrix, single
+from rankscope.attention.build import attention
+from rankscope.attention.existing import matrix, single
 from rankscope.attention.masks import causal
 from rankscope.attention.operators import Dense, Operator
 from rankscope.errors import RankscopeError

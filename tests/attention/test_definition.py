@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from rankscope.attention import exact
-from rankscope.attention.build import attention, matrix, single
+from rankscope.attention.build import attention
 from rankscope.attention.definition import numbers_of, operator_of, whole
+from rankscope.attention.existing import matrix, single
 from rankscope.attention.operators import Factored, Mean, Operator, Product
 from rankscope.certificates import Numbers, numbers
 from rankscope.errors import FormatError, InputError

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import rankscope as rs
-from rankscope.attention.build import attention, single
+from rankscope.attention.build import attention
 from rankscope.attention.diagonal import diagonal
+from rankscope.attention.existing import single
 from rankscope.attention.operators import Mean, Operator, Product
 from tests.oracles import (
     DIGITS_60,

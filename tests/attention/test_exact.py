@@ -16,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rankscope.attention import exact
-from rankscope.attention.build import attention, matrix, single
-from rankscope.attention.operators import Dense, Factored, Mean, Operator, Pair, Product, Products
+from rankscope.attention.build import attention
+from rankscope.attention.existing import matrix, single
+from rankscope.attention.operators import Dense, Factored, Mean, Operator, Product
+from rankscope.attention.subject import Pair, Products
 from tests import oracles
 from tests.oracles import Boolean, Float64, dyadic, exact_scores, rational, seen_by
 

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 import rankscope as rs
-from rankscope.attention.build import attention, single
-from rankscope.attention.kernels import FEATURES, KERNELS, FeatureKernel, Kernel, ScoreKernel
+from rankscope.attention.build import attention
+from rankscope.attention.existing import single
+from rankscope.attention.kernels import KERNELS, FeatureKernel, Kernel, ScoreKernel
+from rankscope.attention.maps import FEATURES
+from rankscope.attention.positions import Place
 from rankscope.errors import RankscopeError
 from tests.oracles import UNIT, away, precision, seen_by
 
@@ -26,8 +29,9 @@ DEFINITIONS: dict[str, Callable[[Any], Any]] = {
 
 
 BUILT_IN = [
-    "softmax", "tempered:0.5", "tempered:4", "linear", *(f"linear:{features}" for features in FEATURES), "favor:12",
-    "favor:5:seed=3", "taylor", "hedgehog", "focused", "focused:2",
+    "softmax", "tempered:0.5", "tempered:4", "logn", "logn:16", "off-by-one", "sink:-2", "sigmoid", "sparsemax",
+    "entmax", "relu2", "linear", *(f"linear:{features}" for features in FEATURES), "favor:12", "favor", "cosformer",
+    "efficient", "taylor", "hedgehog", "focused", "focused:2", "retnet", "gla", "ssd", "delta", "gated-delta",
 ]  # fmt: skip
 
 
@@ -46,8 +50,8 @@ def test_built_in_kernels_pass_the_battery(name: str) -> None:
         ScoreKernel("cauchy", lambda s: -np.log1p(s * s)),
         ScoreKernel("gaussian", lambda s: -(s * s)),
         ScoreKernel("tempered", lambda s: s / 3.0),
-        FeatureKernel("squares", lambda x: np.concatenate([x * x, np.ones((len(x), 1))], axis=1)),
-        FeatureKernel("softplus", lambda x: np.log1p(np.exp(x))),
+        FeatureKernel("squares", lambda x, i, place: np.concatenate([x * x, np.ones((len(x), 1))], axis=1)),
+        FeatureKernel("softplus", lambda x, i, place: np.log1p(np.exp(x))),
     ],
     ids=lambda kernel: kernel.label,
 )
@@ -68,7 +72,9 @@ def test_feature_maps_are_their_definitions(name: str) -> None:
 
 
 def test_the_default_feature_map_is_elu_plus_one() -> None:
-    assert KERNELS.build("linear").features is FEATURES["elu+1"]
+    points = np.linspace(-3, 3, 7)[:, None]
+    found = KERNELS.build("linear").features(points, np.arange(7), Place(7))
+    assert np.array_equal(found, FEATURES["elu+1"](points))
     assert KERNELS.build("linear:elu+1").label == KERNELS.build("linear").label == "linear"
     assert KERNELS.build("linear:features=relu").label == "linear:relu"
 
@@ -119,10 +125,11 @@ def test_random_features_estimate_the_exponential_without_bias() -> None:
     random = np.random.default_rng(0)
     q, k = 0.5 * random.standard_normal((2, 5, 4))
     truth = np.exp(q @ k.T / 2)
+    features, index = KERNELS.build("favor:16").features, np.arange(5)
     found = []
     for seed in range(300):
-        features = KERNELS.build(f"favor:16:seed={seed}").features
-        found.append(features(q) @ features(k).T)
+        place = Place(5, seed=seed)
+        found.append(features(q, index, place) @ features(k, index, place).T)
     spread = np.std(found, axis=0) / np.sqrt(len(found))
     assert (np.abs(np.mean(found, axis=0) - truth) < 5 * spread).all()
     assert not np.array_equal(found[0], found[1])
@@ -131,9 +138,10 @@ def test_random_features_estimate_the_exponential_without_bias() -> None:
 def test_taylor_features_make_the_polynomial() -> None:
     random = np.random.default_rng(1)
     q, k = random.standard_normal((2, 6, 5))
-    features, s = KERNELS.build("taylor").features, q @ k.T / np.sqrt(5)
-    assert features(q).shape == (6, 1 + 5 + 15)
-    assert np.allclose(features(q) @ features(k).T, 1 + s + s * s / 2, rtol=1e-13, atol=1e-13)
+    s = q @ k.T / np.sqrt(5)
+    left, right = (KERNELS.build("taylor").features(x, np.arange(6), Place(6)) for x in (q, k))
+    assert left.shape == (6, 1 + 5 + 15)
+    assert np.allclose(left @ right.T, 1 + s + s * s / 2, rtol=1e-13, atol=1e-13)
 
 
 def test_focused_features_keep_the_length_and_turn_towards_the_largest() -> None:
@@ -141,7 +149,7 @@ def test_focused_features_keep_the_length_and_turn_towards_the_largest() -> None
     x = random.standard_normal((20, 6))
     kept = np.maximum(x, 0)
     for power in (1, 3, 9):
-        found = KERNELS.build(f"focused:{power}").features(x)
+        found = KERNELS.build(f"focused:{power}").features(x, np.arange(20), Place(20))
         assert np.linalg.norm(found, axis=1) == pytest.approx(np.linalg.norm(kept, axis=1), rel=1e-13)
         lengths = np.linalg.norm(kept**power, axis=1, keepdims=True)
         direction = kept**power / np.where(lengths > 0, lengths, 1)

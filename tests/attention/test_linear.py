@@ -9,9 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import rankscope as rs
-from rankscope.attention.build import attention, single
+from rankscope.attention.build import attention
 from rankscope.attention.distance import distance
-from rankscope.attention.kernels import FEATURES
+from rankscope.attention.existing import single
+from rankscope.attention.maps import FEATURES
 from rankscope.attention.operators import Dense, Factored, Operator
 from rankscope.errors import MaskError, RankscopeError
 from tests.oracles import (

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rankscope as rs
-from rankscope.attention.build import attention, single
+from rankscope.attention.build import attention
 from rankscope.attention.distance import distance
+from rankscope.attention.existing import single
 from rankscope.attention.operators import (
     Factored,
     Mean,

@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as st_numpy
 
 import rankscope as rs
 from rankscope.arrays import UNIT
-from rankscope.attention.build import attention, single
+from rankscope.attention.build import attention
+from rankscope.attention.existing import single
 from rankscope.attention.masks import Mask, parse
 from rankscope.attention.operators import Mean, Operator, Product, support_of
 from rankscope.attention.structure import (

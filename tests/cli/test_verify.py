@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from rankscope.attention.build import attention, single
+from rankscope.attention.build import attention
 from rankscope.attention.definition import numbers_of
+from rankscope.attention.existing import single
 from rankscope.certificates import Certificate, Claim, Count, Determinant, Numbers, Rank, Smallest, numbers
 from tests.process import called, strict_json
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import rankscope as rs
-from rankscope.attention.build import attention, single
+from rankscope.attention.build import attention
+from rankscope.attention.existing import single
 from rankscope.attention.operators import Mean, Operator, Product
 from rankscope.errors import RankscopeError
 from rankscope.generators.stack import Synthetic

@@ -12,7 +12,8 @@ from safetensors.numpy import save_file
 
 import rankscope as rs
 from rankscope.analyzer.rank import LADDER
-from rankscope.attention.operators import Dense, Pair
+from rankscope.attention.operators import Dense
+from rankscope.attention.subject import Pair
 from rankscope.errors import RankscopeError
 from rankscope.generators.stack import Work
 from rankscope.generators.tensors import File, load, role, stem

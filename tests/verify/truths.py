@@ -11,8 +11,9 @@ import mpmath
 import numpy as np
 
 from rankscope.arrays import STORAGES, rounded
-from rankscope.attention.build import attention, matrix, single
+from rankscope.attention.build import attention
 from rankscope.attention.definition import numbers_of
+from rankscope.attention.existing import matrix, single
 from rankscope.attention.operators import Mean, Operator, Product
 from rankscope.certificates import Certificate, Claim, Count, Determinant, Numbers, Rank, Smallest, numbers, parse
 from rankscope.verify import verify

@@ -13,8 +13,9 @@ from rankscope.analyzer.smallest import Smallest
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.arrays import Float64
 from rankscope.attention.exact import balls, exact_matrix, matrix_of, precision
-from rankscope.attention.operators import Operator, Pair
+from rankscope.attention.operators import Operator
 from rankscope.attention.structure import square
+from rankscope.attention.subject import Pair
 from rankscope.errors import error
 
 RELATIVE: Final = 1e-9

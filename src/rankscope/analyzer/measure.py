@@ -14,7 +14,7 @@ from rankscope.analyzer.needs import BY_STRUCTURE, NEEDS, Needs, Scores
 from rankscope.analyzer.numerics import Numerics
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.arrays import FLOAT64, blas_threads
-from rankscope.attention.build import single
+from rankscope.attention.existing import single
 from rankscope.attention.operators import Operator, stored, stored_differs
 from rankscope.errors import RankscopeError, error
 from rankscope.records import Reading, Record

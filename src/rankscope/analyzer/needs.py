@@ -15,8 +15,9 @@ from rankscope.analyzer.spectrum import Spectrum, backward, factor_spectrum, sin
 from rankscope.arrays import Float64, Storage
 from rankscope.attention.diagonal import diagonal
 from rankscope.attention.exact import rational
-from rankscope.attention.operators import Dense, Operator, Pair, Product
+from rankscope.attention.operators import Concatenation, Dense, Operator, Product
 from rankscope.attention.structure import Structure, separated
+from rankscope.attention.subject import Pair, Weights
 from rankscope.records import Guarantee
 
 if TYPE_CHECKING:
@@ -138,7 +139,10 @@ class Needs:
 
     @cached_property
     def rows(self) -> Rows:
-        return Rows(self.operator.matrix, self.operator.support, self.operator.storage)
+        operator = self.operator
+        fact = operator.structure.row_sum
+        made = operator.subject != "stored" and fact.value is None
+        return Rows(operator.matrix, operator.support, operator.storage, fact.because if made else "")
 
     @cached_property
     def scores(self) -> Scores:
@@ -167,13 +171,15 @@ class Needs:
         """What structure alone proves of the rank."""
         structure = self.operator.structure
         own = diagonal(self.operator)
+        if isinstance(self.operator, Concatenation):
+            at_least = max(Needs(part).structural_bounds[0] for part in self.operator.parts)
+            return at_least, structure.rank_bound.value
         if structure.det_sign.value:
             at_least = min(structure.shape)
         elif structure.triangular and own is not None:
             at_least = int(np.count_nonzero((own.sign != 0) & np.isfinite(own.error)))
         else:
-            stored = isinstance(self.operator, Dense) and self.operator.subject == "stored"
-            nonzero = bool(structure.row_sum.value) or (stored and bool(self.operator.matrix.any()))
+            nonzero = bool(structure.row_sum.value) or surely_not_zero(self.operator)
             at_least = int(min(structure.shape) > 0 and nonzero)
         return at_least, structure.rank_bound.value
 
@@ -224,6 +230,15 @@ class Needs:
     def of(self, kind: type) -> Any:
         """The need of type `kind`."""
         return NEEDS[kind](self)
+
+
+def surely_not_zero(operator: Operator) -> bool:
+    """Whether an entry is certainly not zero: one that is stored, or a weight that is positive."""
+    if not isinstance(operator, Dense):
+        return False
+    if isinstance(operator.definition, Weights):
+        return bool(np.isfinite(operator.definition.logs).any())
+    return operator.definition is None and bool(operator.matrix.any())
 
 
 NEEDS: Final[Mapping[type, Callable[[Needs], Any]]] = {

@@ -11,11 +11,15 @@ from rankscope.arrays import FLOAT64, Array, Float64, Storage
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Rows:
-    """The rows of a matrix: weights (n × m), the number of keys each may see, and their storage precision."""
+    """The rows of a matrix: weights (n × m), the number of keys each may see, and their storage precision.
+
+    `unequal` says why they are not meant to sum to one, where that is so.
+    """
 
     weights: Array
     support: NDArray[np.intp]
     storage: Storage
+    unequal: str = ""
 
     @cached_property
     def alive(self) -> NDArray[np.bool_]:
@@ -46,5 +50,6 @@ class Rows:
         if self.weights.min(initial=0.0) < 0:
             return f"not stochastic: {int(np.count_nonzero(self.weights < 0))} negative entries"
         if (self.defects[self.alive] > slack).any():
-            return f"not stochastic: rows sum to one only within {self.defects[self.alive].max():.2g}"
+            away = f"rows sum to one only within {self.defects[self.alive].max():.2g}"
+            return f"not stochastic: {self.unequal or away}"
         return "" if self.alive.any() else "empty: no row has any weight"

@@ -1,8 +1,7 @@
-"""From queries and keys, or from a matrix that exists already, to an operator."""
+"""From queries and keys, or from scores, to an operator."""
 
-import hashlib
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -10,29 +9,23 @@ import numpy as np
 from rankscope.arrays import (
     Array,
     Boolean,
-    Storage,
     check_dense,
     check_finite,
     check_flush_to_zero,
     given,
 )
 from rankscope.arrays import storage as storage_of
-from rankscope.attention.kernels import KERNELS, Kernel, ScoreKernel
+from rankscope.attention.existing import digest_of
+from rankscope.attention.kernels import KERNELS, FeatureKernel, Kernel, RecurrenceKernel, ScoreKernel
 from rankscope.attention.linear import from_features
 from rankscope.attention.masks import Mask, parse
-from rankscope.attention.operators import (
-    Dense,
-    Factored,
-    Mean,
-    Operator,
-    Origin,
-    Pair,
-    Product,
-    from_array,
-)
+from rankscope.attention.operators import Operator, Origin
 from rankscope.attention.positions import POSITIONS, Place, Position
+from rankscope.attention.recurrence import from_recurrence
 from rankscope.attention.request import EmptyRows, Request
 from rankscope.attention.softmax import from_scores
+from rankscope.attention.structure import square
+from rankscope.attention.subject import Pair
 from rankscope.errors import error
 from rankscope.registry import nearest
 
@@ -40,6 +33,7 @@ from rankscope.registry import nearest
 def attention(
     q: Any,
     k: Any,
+    v: Any = None,
     *,
     mask: str | Mask | Boolean = "bidirectional",
     kernel: str | Kernel = "softmax",
@@ -58,6 +52,7 @@ def attention(
     Args:
         q: queries of shape (n, d), or (heads, n, d) for a list of operators; numpy, torch or array-like.
         k: keys of shape (m, d), or (heads, m, d). A causal mask with n ≠ m is aligned at the bottom right.
+        v: values of shape (m, d_v), or (heads, m, d_v), which `rank_output` needs and nothing else does.
         mask: a name, an expression such as "causal & window:64", a `Mask`, or a Boolean array of shape (n, m).
         kernel: a name such as "softmax" or "linear:relu", or a kernel.
         position: a name such as "rope" or "alibi", or a position; it acts before the kernel.
@@ -65,88 +60,161 @@ def attention(
         dtype: the matrix is rounded to this type and analysed as rounded; everything before is float64.
         empty_rows: what to do with a query that sees nothing: "error", "zero" (a zero row), "drop" (no row),
             "uniform" (1/m everywhere). A strict triangle implies "zero".
-        heads: how many heads there are, for positions that differ between them.
+        heads: how many heads there are, for positions and kernels that differ between them.
         origin: what is known of where queries and keys come from; it is passed on to tables.
 
     Raises:
         InputError: shapes that do not fit, NaN or infinity, rows that see nothing.
-        UsageError: an unknown mask, kernel or dtype.
+        UsageError: an unknown mask, kernel or dtype; a mask or a position that the kernel does not accept.
 
     >>> import numpy as np
     >>> A = attention(np.eye(3), np.eye(3), mask="causal")
     >>> A.matrix.sum(axis=1)
     array([1., 1., 1.])
     """
-    queries, keys = given(q, "the queries"), given(k, "the keys")
+    given_arrays = {"the queries": q, "the keys": k} | ({} if v is None else {"the values": v})
+    arrays = [given(array, name).values for name, array in given_arrays.items()]
     base = origin or Origin(label="attention", source="attention")
-    if queries.values.ndim == 3 and keys.values.ndim == 3 and len(queries.values) == len(keys.values):
-        options: dict[str, Any] = {
-            "mask": mask,
-            "kernel": kernel,
-            "position": position,
-            "heads": len(queries.values),
-            "scale": scale,
-            "dtype": dtype,
-            "empty_rows": empty_rows,
-        }
-        pairs = enumerate(zip(queries.values, keys.values, strict=True))
-        places = [replace(base, label=f"{base.label} head {head}", head=head) for head in range(len(queries.values))]
-        return [single(attention(a, b, **options, origin=places[head])) for head, (a, b) in pairs]
-    check_shapes(queries.values, keys.values)
-    if empty_rows not in get_args(EmptyRows):
-        raise error("RS001", f"empty_rows = {empty_rows!r}", nearest(str(empty_rows), list(get_args(EmptyRows))))
-    if not (math.isfinite(scale) and scale >= 0):
-        raise error("RS002", f"scale = {scale}", "give a finite number that is not negative")
-    rows, columns = len(queries.values), len(keys.values)
+    how = How(mask, kernel, position, scale, dtype, empty_rows, heads)
+    if all(array.ndim == 3 for array in arrays) and len({len(array) for array in arrays}) == 1:
+        how = replace(how, heads=len(arrays[0]))
+        places = [replace(base, label=f"{base.label} head {head}", head=head) for head in range(how.heads)]
+        return [of_tokens(place, how, *each) for place, each in zip(places, zip(*arrays, strict=True), strict=True)]
+    return of_tokens(base, how, *arrays)
+
+
+def from_logits(
+    scores: Any,
+    *,
+    mask: str | Mask | Boolean = "bidirectional",
+    kernel: str | Kernel = "softmax",
+    position: str | Position = "none",
+    scale: float = 1.0,
+    dtype: str = "float64",
+    empty_rows: EmptyRows = "error",
+    origin: Origin | None = None,
+) -> Operator:
+    """The attention matrix of scores (n × m) that you already have, before any kernel; options as in `attention`.
+
+    >>> from_logits([[0.0, 0.0], [5.0, 5.0]], mask="causal").matrix.tolist()
+    [[1.0, 0.0], [0.5, 0.5]]
+    """
+    values = given(scores, "the scores").values
+    if values.ndim != 2 or np.iscomplexobj(values):
+        raise error("RS101", f"scores of shape {values.shape} and type {values.dtype}", "give a real n × m matrix")
+    check_finite(values, "the scores")
+    base = origin or Origin(label="attention", source="scores")
+    how = How(mask, kernel, position, scale, dtype, empty_rows)
+    tokens = Pair(np.zeros((len(values), 0)), np.zeros((values.shape[1], 0)))
+    made = requested(base, how, tokens, values.shape, digest_of(values))
+    return built(replace(made[0], scores=values), made[1])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class How:
+    """How a matrix is to be made of tokens or scores: the options of `attention`."""
+
+    mask: str | Mask | Boolean
+    kernel: str | Kernel
+    position: str | Position
+    scale: float
+    dtype: str
+    empty_rows: EmptyRows
+    heads: int = 1
+
+
+def of_tokens(base: Origin, how: How, queries: Array, keys: Array, values: Array | None = None) -> Operator:
+    """The matrix of one head."""
+    check_shapes(queries, keys)
+    place = "" if base.head is None else f" of head {base.head}"
+    check_finite(queries, f"the queries{place}")
+    check_finite(keys, f"the keys{place}")
+    if values is not None:
+        if values.ndim != 2 or len(values) != len(keys) or np.iscomplexobj(values):
+            raise error(
+                "RS101", f"values of shape {values.shape} for {len(keys)} keys", "give real values of shape (m, d_v)"
+            )
+        check_finite(values, f"the values{place}")
+    shape = len(queries), len(keys)
+    request, chosen = requested(base, how, Pair(queries, keys), shape, digest_of(queries, keys))
+    return built(replace(request, values=values), chosen)
+
+
+def requested(base: Origin, how: How, tokens: Pair, shape: tuple[int, int], digest: str) -> tuple[Request, Kernel]:
+    """What is asked for, with its names resolved and every refusal that costs no arithmetic."""
+    rows, columns = shape
+    if how.empty_rows not in get_args(EmptyRows):
+        remedy = nearest(str(how.empty_rows), list(get_args(EmptyRows)))
+        raise error("RS001", f"empty_rows = {how.empty_rows!r}", remedy)
+    if not (math.isfinite(how.scale) and how.scale >= 0):
+        raise error("RS002", f"scale = {how.scale}", "give a finite number that is not negative")
     check_flush_to_zero()
     check_dense(rows, columns)
-    place = "" if base.head is None else f" of head {base.head}"
-    check_finite(queries.values, f"the queries{place}")
-    check_finite(keys.values, f"the keys{place}")
-    chosen_mask = mask_of(mask, rows, columns)
-    chosen = KERNELS.build(kernel) if isinstance(kernel, str) else kernel
-    placed = POSITIONS.build(position) if isinstance(position, str) else position
-    check_accepted(chosen, placed)
+    mask = mask_of(how.mask, rows, columns)
+    kernel = KERNELS.build(how.kernel) if isinstance(how.kernel, str) else how.kernel
+    position = POSITIONS.build(how.position) if isinstance(how.position, str) else how.position
     positions = np.arange(columns - rows, columns)[:, None]
-    seen = np.broadcast_to(chosen_mask.allows(positions, np.arange(columns)[None, :]), (rows, columns))
+    seen = np.broadcast_to(mask.allows(positions, np.arange(columns)[None, :]), (rows, columns))
     if seen.dtype != np.bool_:
-        given_type = f"the mask {chosen_mask.label!r} answers with {seen.dtype}"
+        given_type = f"the mask {mask.label!r} answers with {seen.dtype}"
         raise error(
             "RS101", given_type, "write allows() with comparisons, joined by & and |, so that it gives True or False"
         )
-    digest = digest_of(queries.values, keys.values)
+    check_accepted(kernel, mask, seen, position)
     described = replace(
         base,
-        d=queries.values.shape[1],
-        mask=chosen_mask.label,
-        kernel=chosen.label,
-        position=None if placed.label == "none" else placed.label,
-        scale=scale,
-        dtype=dtype,
+        d=tokens.left.shape[1] or None,
+        mask=mask.label,
+        kernel=kernel.label,
+        position=None if position.label == "none" else position.label,
+        scale=how.scale,
+        dtype=how.dtype,
         digest=base.digest or digest,
     )
-    request = Request(
-        Pair(queries.values, keys.values),
-        chosen_mask,
-        seen,
-        scale,
-        storage_of(dtype),
-        empty_rows,
-        described,
-        placed,
-        Place(columns, base.head or 0, max(heads, (base.head or 0) + 1), base.seed or 0),
-    )
-    return from_scores(request, chosen) if isinstance(chosen, ScoreKernel) else from_features(request, chosen)
+    head = base.head or 0
+    place = Place(columns, head, max(how.heads, head + 1), base.seed or 0, base.layer or 0)
+    stored_as = storage_of(how.dtype)
+    return Request(tokens, mask, seen, how.scale, stored_as, how.empty_rows, described, position, place), kernel
 
 
-def check_accepted(kernel: Kernel, position: Position) -> None:
-    """Refuse a position that the kernel does not take."""
-    if position.label != "none" and not isinstance(kernel, ScoreKernel):
+def built(request: Request, kernel: Kernel) -> Operator:
+    """The operator that a request and a kernel make."""
+    match kernel:
+        case ScoreKernel():
+            return from_scores(request, kernel)
+        case FeatureKernel():
+            check_tokens(request, kernel)
+            return from_features(request, kernel)
+        case RecurrenceKernel():
+            check_tokens(request, kernel)
+            return from_recurrence(request, kernel)
+
+
+def check_tokens(request: Request, kernel: Kernel) -> None:
+    """Refuse scores where queries and keys are needed."""
+    if request.scores is not None:
         raise error(
-            "RS003",
-            f"the position {position.label} with the kernel {kernel.label}, which has no scores",
-            "take a kernel that acts on scores, such as softmax",
+            "RS003", f"the kernel {kernel.label} with scores", "it acts on queries and keys: take a kernel of scores"
         )
+
+
+def check_accepted(kernel: Kernel, mask: Mask, seen: Boolean, position: Position) -> None:
+    """Refuse a mask or a position that the kernel does not accept (RS003)."""
+    triangle = square(seen.shape) and (
+        np.array_equal(seen, np.tril(np.ones_like(seen))) or np.array_equal(seen, np.triu(np.ones_like(seen)))
+    )
+    accepted = {"any": True, "everything": bool(seen.all()), "triangle": triangle}[kernel.masks]
+    if not accepted:
+        remedy = {"everything": "bidirectional", "triangle": "causal or anticausal"}[kernel.masks]
+        raise error("RS003", f"the mask {mask.label} with the kernel {kernel.label}", f"it takes the mask {remedy}")
+    turning = position.bias is None and len(position.pieces) == 1
+    accepted = {"any": True, "rotations": turning, "none": position.label == "none"}[kernel.positions]
+    if not accepted:
+        remedy = {
+            "rotations": "it takes positions that turn queries and keys, such as rope",
+            "none": "it takes none, for it has no scores: leave it out, or take a kernel of scores such as softmax",
+        }[kernel.positions]
+        raise error("RS003", f"the position {position.label} with the kernel {kernel.label}", remedy)
 
 
 def mask_of(mask: str | Mask | Boolean, rows: int, columns: int) -> Mask:
@@ -163,73 +231,6 @@ def mask_of(mask: str | Mask | Boolean, rows: int, columns: int) -> Mask:
             "give a Boolean array of that shape, True where a query sees a key (for an additive mask: mask == 0)",
         )
     return Mask("given mask", lambda q, k: array[q - (columns - rows), k])
-
-
-def matrix(array: Any, *, origin: Origin | None = None) -> Operator | list[Operator]:
-    """Any matrix or stack of matrices that you already have, analysed as the numbers that are stored.
-
-    A stack of 3 dimensions is read as heads, of 4 as layers × heads. Its structure is derived from the exact zero
-    pattern. float16, bfloat16 and float32 are converted exactly and their precision is remembered.
-
-    >>> matrix([[1.0, 0.0], [0.5, 0.5]]).structure.side.value
-    'lower'
-    """
-    if isinstance(array, Dense | Factored | Product | Mean):
-        return array
-    made = [bare(*each) for each in slices(array, origin)]
-    return made[0] if getattr(array, "ndim", 2) == 2 and len(made) == 1 else made
-
-
-def slices(array: Any, origin: Origin | None = None) -> list[tuple[Array, Storage, Origin]]:
-    """The matrices of an array of 2 to 4 dimensions, not yet checked: numbers, storage, and label with its place."""
-    stack = given(array)
-    base = origin or Origin()
-    values = stack.values
-    if values.ndim not in (2, 3, 4):
-        raise error(
-            "RS101", f"an array of shape {values.shape}", "give a matrix, heads × n × m, or layers × heads × n × m"
-        )
-    found = []
-    for index in np.ndindex(values.shape[:-2]):
-        layer, head = (index[0], index[1]) if len(index) == 2 else (None, index[0] if index else None)
-        place = ("" if layer is None else f" layer {layer}") + ("" if head is None else f" head {head}")
-        found.append((values[index], stack.storage, replace(base, label=base.label + place, layer=layer, head=head)))
-    return found
-
-
-def bare(values: Array, storage: Storage, origin: Origin) -> Operator:
-    """One matrix of stored numbers, checked: no NaN, no infinity, and room to analyse it."""
-    check_flush_to_zero()
-    check_dense(*values.shape)
-    check_finite(values, origin.label)
-    digest = origin.digest or digest_of(values)
-    dtype = storage.name if np.isrealobj(values) else "complex128"
-    return from_array(values, storage, replace(origin, dtype=dtype, digest=digest))
-
-
-def digest_of(*arrays: Array) -> str:
-    """The SHA-256 of the shapes and the numbers of arrays, in which −0 is 0."""
-    found = hashlib.sha256()
-    for array in arrays:
-        found.update(repr(array.shape).encode())
-        found.update((array + 0.0).tobytes())
-    return found.hexdigest()
-
-
-def single(matrix_like: Any) -> Operator:
-    """One operator from an operator, an array or a list of one; several are refused."""
-    found = (
-        matrix_like
-        if isinstance(matrix_like, list) and all(hasattr(x, "structure") for x in matrix_like)
-        else matrix(matrix_like)
-    )
-    if not isinstance(found, list):
-        return found
-    if len(found) != 1:
-        raise error(
-            "RS101", f"{len(found)} matrices where one is measured", "call it for each, or use rankscope.analyze"
-        )
-    return found[0]
 
 
 def check_shapes(queries: Array, keys: Array) -> None:

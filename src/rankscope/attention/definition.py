@@ -11,18 +11,9 @@ from typing import Any
 import numpy as np
 
 from rankscope.arrays import FLOAT64, Array, Float64
-from rankscope.attention.operators import (
-    Dense,
-    Diagonal,
-    Mean,
-    Operator,
-    Pair,
-    Product,
-    Products,
-    Weights,
-    from_array,
-)
+from rankscope.attention.operators import Concatenation, Dense, Diagonal, Mean, Operator, Product, from_array
 from rankscope.attention.structure import Fact, Structure
+from rankscope.attention.subject import Pair, Products, Recurrence, Weights
 from rankscope.certificates import Numbers, malformed, numbers
 from rankscope.errors import error
 from rankscope.records import Subject
@@ -31,7 +22,7 @@ from rankscope.records import Subject
 def numbers_of(operator: Operator) -> Numbers:
     """The given numbers that make the exact matrix which an operator speaks of; RS105 for complex ones.
 
-    >>> from rankscope.attention.build import matrix
+    >>> from rankscope.attention.existing import matrix
     >>> numbers_of(matrix([[1.0, 2.0]])).kind
     'stored'
     """
@@ -40,12 +31,21 @@ def numbers_of(operator: Operator) -> Numbers:
             return numbers("product", {}, [numbers_of(part) for part in parts])
         case Mean(parts):
             return numbers("mean", {}, [numbers_of(part) for part in parts])
+        case Concatenation(parts):
+            return numbers("concatenation", {}, [numbers_of(part) for part in parts])
     match operator.definition:
-        case Weights(logs):
+        case Weights(logs, divided=False):
+            return numbers("weights", {"log_weights": logs})
+        case Weights(logs, None):
             return numbers("softmax", {"log_weights": logs})
+        case Weights(logs, sink):
+            return numbers("sink", {"log_weights": logs, "sink": np.asarray(sink)})
+        case Recurrence(left, right, gates, erase, backward):
+            arrays = {"left": left, "right": right, "gates": gates, "erase": erase, "backward": np.array([backward])}
+            return numbers("recurrence", arrays)
         case Products(factors, seen, uniform):
-            arrays = {"left": factors.left, "right": factors.right, "seen": seen, "uniform": uniform}
-            return numbers("products", arrays)
+            held = {"left": factors.left, "right": factors.right, "seen": seen, "uniform": uniform}
+            return numbers("products", held)
     if not np.isrealobj(operator.matrix):
         raise error("RS105", f"{operator.origin.label} is complex", "certify its real and imaginary parts")
     return numbers("stored", {"matrix": operator.matrix})
@@ -61,8 +61,15 @@ def operator_of(given: Numbers) -> Operator:
             return Product(tuple(operator_of(part) for part in given.parts))
         case "mean":
             return Mean(tuple(operator_of(part) for part in given.parts))
-        case "softmax":
-            return defined(Weights(arrays["log_weights"]), (given.rows, given.columns), "scores")
+        case "concatenation":
+            return Concatenation(tuple(operator_of(part) for part in given.parts))
+        case "softmax" | "sink" | "weights":
+            subject = Weights(arrays["log_weights"], arrays.get("sink"), given.kind != "weights")
+            return defined(subject, (given.rows, given.columns), "scores")
+        case "recurrence":
+            left, right, gates, erase = (arrays[name] for name in ("left", "right", "gates", "erase"))
+            recurrence = Recurrence(left, right, gates, erase, bool(arrays["backward"][0]))
+            return defined(recurrence, (given.rows, given.columns), "factors")
         case "products":
             definition = Products(Pair(arrays["left"], arrays["right"]), arrays["seen"], arrays["uniform"])
             refuse_lost_sums(definition)
@@ -70,7 +77,7 @@ def operator_of(given: Numbers) -> Operator:
     return from_array(arrays["matrix"])
 
 
-def defined(definition: Weights | Products, shape: tuple[int, int], subject: Subject) -> Dense:
+def defined(definition: Weights | Products | Recurrence, shape: tuple[int, int], subject: Subject) -> Dense:
     """An operator of which the definition alone is known: what it holds is zero, at an unknown distance."""
     unknown = "only the definition is known"
     structure = Structure(

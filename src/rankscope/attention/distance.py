@@ -4,7 +4,7 @@ import math
 from functools import singledispatch
 
 from rankscope.arrays import SMALLEST, TINIEST, UNIT
-from rankscope.attention.operators import Dense, Factored, Mean, Operator, Product, norm
+from rankscope.attention.operators import Concatenation, Dense, Factored, Mean, Operator, Product, norm
 
 
 @singledispatch
@@ -43,6 +43,11 @@ def _(operator: Mean) -> float:
     inherited = sum(distance(part) for part in parts) / len(parts)
     vanished = TINIEST * (len(parts) + 1) * math.sqrt(math.prod(operator.shape))
     return inherited + len(parts) * UNIT * sum(norm(part.matrix) for part in parts) / len(parts) + vanished
+
+
+@distance.register
+def _(operator: Concatenation) -> float:
+    return math.hypot(*(distance(part) for part in operator.parts)) * (1 + len(operator.parts) * UNIT)
 
 
 @singledispatch

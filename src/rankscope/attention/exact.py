@@ -16,7 +16,8 @@ from typing import Any, Final
 import numpy as np
 
 from rankscope.arrays import Array
-from rankscope.attention.operators import Dense, Factored, Mean, Operator, Product, Products, Weights
+from rankscope.attention.operators import Concatenation, Dense, Factored, Mean, Operator, Product
+from rankscope.attention.subject import Products, Recurrence, Weights
 
 LOCK: Final = threading.RLock()
 """FLINT's working precision is one number for the whole process: one proof at a time."""
@@ -48,10 +49,12 @@ def balls(operator: Operator) -> Any:
 @balls.register
 def _(operator: Dense) -> Any:
     match operator.definition:
-        case Weights(logs):
-            return matrix_of([softmax_row(row) for row in logs.tolist()], operator.shape)
+        case Weights():
+            return of_weights(operator.definition, operator.shape)
         case Products():
             return normalised(operator.definition)
+        case Recurrence():
+            return unrolled(operator.definition)
         case _:
             return exact_matrix(operator.matrix)
 
@@ -75,6 +78,12 @@ def _(operator: Mean) -> Any:
     for part in operator.parts[1:]:
         found = found + balls(part)
     return found / len(operator.parts)
+
+
+@balls.register
+def _(operator: Concatenation) -> Any:
+    parts = [balls(part).tolist() for part in operator.parts]
+    return matrix_of([[entry for part in parts for entry in part[i]] for i in range(operator.shape[0])], operator.shape)
 
 
 def matrix_of(rows: Sequence[Sequence[Any]], shape: tuple[int, int]) -> Any:
@@ -104,17 +113,73 @@ def quarters(matrix: Any, cut: int) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     return upper, (block(rows[cut:], start, (height - cut, cut)), block(rows[cut:], end, (height - cut, width - cut)))
 
 
-def softmax_row(logs: Sequence[float]) -> list[Any]:
-    """exp(l_j) / Σ exp(l_j); a hidden key weighs exactly zero, and so does every key of a row that sees nothing."""
+def of_weights(definition: Weights, shape: tuple[int, int]) -> Any:
+    """exp(l_ij), divided by the sum of its row and of the sink where rows are divided."""
+    sinks = [-math.inf] * shape[0] if definition.sink is None else definition.sink.tolist()
+    rows = definition.logs.tolist()
+    if not definition.divided:
+        return matrix_of([exponentials(row) for row in rows], shape)
+    return matrix_of([softmax_row(row, sink) for row, sink in zip(rows, sinks, strict=True)], shape)
+
+
+def softmax_row(logs: Sequence[float], sink: float) -> list[Any]:
+    """exp(l_j) / (exp(sink) + Σ exp(l_j)); a key of log weight −∞ weighs exactly zero, and so does all of its row."""
     import flint
 
-    top, zero = max(logs, default=-math.inf), flint.arb(0)
+    top = max([*logs, sink])
     if top == -math.inf:
-        return [zero] * len(logs)
-    peak = flint.arb(top)
-    weights = [(flint.arb(log) - peak).exp() if log > -math.inf else None for log in logs]
-    share = 1 / sum((weight for weight in weights if weight is not None), zero)
-    return [zero if weight is None else weight * share for weight in weights]
+        return [flint.arb(0)] * len(logs)
+    weights = exponentials([*logs, sink], flint.arb(top))
+    share = 1 / sum(weights, flint.arb(0))
+    return [weight if log == -math.inf else weight * share for weight, log in zip(weights, logs, strict=False)]
+
+
+def exponentials(logs: Sequence[float], peak: Any = 0) -> list[Any]:
+    """exp(l_j − peak), exactly zero for −∞."""
+    import flint
+
+    zero = flint.arb(0)
+    return [zero if log == -math.inf else (flint.arb(log) - peak).exp() for log in logs]
+
+
+def unrolled(definition: Recurrence) -> Any:
+    """l_iᵀ T_i ⋯ T_{j+1} r_j for j ≤ i, with column j of the state kept for every j."""
+    import flint
+
+    run = definition.forward
+    size, width = run.left.shape
+    left, right, gates, erase = (each.tolist() for each in (run.left, run.right, run.gates, run.erase))
+    zero, rows = flint.arb(0), []
+    state = flint.arb_mat(0, width)  # one row for each j
+    for i in range(size):
+        if any(gate != 1.0 for gate in gates[i]):
+            state = gated(state, gates[i])
+        if any(erase[i]) and i:
+            state = state - state * column(erase[i]) * column(right[i]).transpose()
+        state = flint.arb_mat(i + 1, width, [*state.entries(), *(flint.arb(x) for x in right[i])])
+        row = (state * column(left[i])).entries()
+        rows.append([*row, *[zero] * (size - 1 - i)])
+    if definition.backward:
+        rows = [row[::-1] for row in rows[::-1]]
+    return matrix_of(rows, (size, size))
+
+
+def gated(state: Any, gates: Sequence[float]) -> Any:
+    """Each column of a matrix of balls times a number of its own; all at once where the numbers are one."""
+    import flint
+
+    if len(set(gates)) == 1:
+        return state * flint.arb(gates[0])
+    factors = [flint.arb(gate) for gate in gates]
+    entries = [entry * factor for row in state.tolist() for entry, factor in zip(row, factors, strict=True)]
+    return flint.arb_mat(state.nrows(), state.ncols(), entries)
+
+
+def column(numbers: Sequence[float]) -> Any:
+    """Numbers as a matrix of balls with one column."""
+    import flint
+
+    return flint.arb_mat(len(numbers), 1, list(numbers))
 
 
 def normalised(definition: Products) -> Any:
@@ -153,25 +218,37 @@ def log_diagonal(operator: Operator, indices: Sequence[int] | None = None) -> li
     None where one of the entries is zero or not separated from it.
     """
     chosen = range(min(operator.shape)) if indices is None else indices
-    if isinstance(operator, Dense) and isinstance(operator.definition, Weights):
-        rows = operator.definition.logs
-        if any(rows[index, index] == -math.inf for index in chosen):
-            return None
-        return [Logarithm(1, softmax_log(rows[index].tolist(), float(rows[index, index]))) for index in chosen]
+    match operator.definition if isinstance(operator, Dense) else None:
+        case Weights() as weights:
+            if any(weights.logs[index, index] == -math.inf for index in chosen):
+                return None
+            return [Logarithm(1, weight_log(weights, index)) for index in chosen]
+        case Recurrence(left, right):
+            entries = [exact_matrix(left[[i]]) * column(right[i].tolist()) for i in chosen]
+            return logarithms([entry[0, 0] for entry in entries])
     matrix = balls(operator)
-    entries = [matrix[index, index] for index in chosen]
+    return logarithms([matrix[index, index] for index in chosen])
+
+
+def logarithms(entries: Sequence[Any]) -> list[Logarithm] | None:
+    """Signs and logarithms of balls; None where one of them may be zero."""
     if any(entry.contains(0) for entry in entries):
         return None
     return [Logarithm(1 if entry > 0 else -1, abs(entry).log()) for entry in entries]
 
 
-def softmax_log(logs: Sequence[float], own: float) -> Any:
-    """own − logsumexp(logs)."""
+def weight_log(weights: Weights, index: int) -> Any:
+    """ln a_ii: l_ii − ln(exp(sink) + Σ exp l_ij) where rows are divided."""
     import flint
 
+    logs = [log for log in weights.logs[index].tolist() if log > -math.inf]
+    own = flint.arb(float(weights.logs[index, index]))
+    if not weights.divided:
+        return own
+    if weights.sink is not None and weights.sink[index] > -math.inf:
+        logs.append(float(weights.sink[index]))
     top = flint.arb(max(logs))
-    total = sum(((flint.arb(log) - top).exp() for log in logs if log > -math.inf), flint.arb(0))
-    return flint.arb(own) - top - total.log()
+    return own - top - sum(((flint.arb(log) - top).exp() for log in logs), flint.arb(0)).log()
 
 
 # ------------------------------------------------------------------------------------------------------------ integers

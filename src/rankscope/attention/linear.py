@@ -11,7 +11,7 @@ import numpy as np
 
 from rankscope.arrays import EPS, FLOAT64, TINIEST, UNIT, Boolean, Float64, check_finite, power_of_two, rounded, scaled
 from rankscope.attention.kernels import FeatureKernel
-from rankscope.attention.operators import Dense, Diagonal, Factored, Operator, Pair, Products, norm
+from rankscope.attention.operators import Dense, Diagonal, Factored, Operator, norm
 from rankscope.attention.request import (
     Request,
     distinct_tokens,
@@ -22,6 +22,8 @@ from rankscope.attention.request import (
     structure_of,
     summation,
 )
+from rankscope.attention.structure import Fact, square
+from rankscope.attention.subject import Pair, Products
 from rankscope.errors import error
 
 TOO_SMALL: Final = 2.0**-960
@@ -61,13 +63,16 @@ def from_features(request: Request, kernel: FeatureKernel) -> Operator:
     support = np.count_nonzero(seen, axis=1) if not full else np.full(len(seen), columns)
     bounds = [*distinct_tokens(given, "query features", "key features"), (terms, "the number of features")]
     whole = full and not (empty.any() and policy == "uniform")
-    structure = structure_of(request, seen, diagonal, empty, policy, bounds if whole else [])
+    row_sum: Fact[float | None] = Fact(1.0, f"{kernel.label} divides each row by its sum")
+    beside = (terms, "the number of features") if triangles_whole(request) and policy != "uniform" else None
+    structure = structure_of(request, seen, diagonal, empty, policy, bounds if whole else [], row_sum, beside)
     origin = finished(request.origin, policy, empty)
     uniform = empty if policy == "uniform" else np.zeros(len(seen), dtype=np.bool_)
     definition = Products(given, seen, uniform)
     if whole and storage is FLOAT64:
         held = Pair(features.left / total[:, None], features.right)
-        return Factored(held, structure, "factors", support, UNIT * norm(cost), definition, origin)
+        away = UNIT * norm(cost)
+        return Factored(held, structure, "factors", support, away, definition, origin, values=request.values)
     return Dense(
         rounded(weights, storage),
         structure,
@@ -79,7 +84,15 @@ def from_features(request: Request, kernel: FeatureKernel) -> Operator:
         math.inf if signed or storage is not FLOAT64 else UNIT * (2 * terms + summation(columns) + 8),
         origin=origin,
         definition=definition,
+        values=request.values,
     )
+
+
+def triangles_whole(request: Request) -> bool:
+    """Whether each of the two triangles beside the diagonal is seen whole or not at all."""
+    seen = request.seen
+    parts = [seen[np.tril_indices(len(seen), -1, seen.shape[1])], seen[np.triu_indices(len(seen), 1, seen.shape[1])]]
+    return square(seen.shape) and all(part.all() or not part.any() for part in parts)
 
 
 def scaled_features(request: Request, kernel: FeatureKernel) -> tuple[Pair, Pair]:
@@ -89,10 +102,14 @@ def scaled_features(request: Request, kernel: FeatureKernel) -> tuple[Pair, Pair
     second pair holds the features as they are, of which none has underflowed.
     """
     root = math.sqrt(request.scale)
+    (i, j), tokens = request.places, request.tokens
     with np.errstate(over="ignore", invalid="ignore"):
         left, right = (
-            np.asarray(kernel.features(root * tokens), dtype=np.float64)
-            for tokens in (request.tokens.left, request.tokens.right)
+            np.asarray(found, dtype=np.float64)
+            for found in (
+                kernel.features(root * tokens.left, i, request.place),
+                (kernel.keys or kernel.features)(root * tokens.right, j, request.place),
+            )
         )
     check_finite(left, f"the features {kernel.label} of the queries")
     check_finite(right, f"the features {kernel.label} of the keys")

@@ -11,8 +11,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from rankscope.arrays import FLOAT64, SMALLEST, UNIT, Array, Boolean, Float64, Storage
-from rankscope.attention.structure import Structure, of_array, of_mean, of_product
+from rankscope.arrays import FLOAT64, SMALLEST, UNIT, Array, Float64, Storage
+from rankscope.attention.compose import of_concatenation, of_mean, of_product
+from rankscope.attention.structure import Structure, of_array
+from rankscope.attention.subject import Pair, Products, Recurrence, Weights
 from rankscope.records import Subject
 
 
@@ -52,36 +54,6 @@ class Diagonal:
     formula: str
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Pair:
-    """Two factors, n × m and k × m, of which the matrix is the product left · rightᵀ; their rows hold the tokens."""
-
-    left: Float64
-    right: Float64
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Weights:
-    """The exact matrix behind positive weights: row i is exp(logs_i) / Σ_j exp(logs_ij); −∞ stands for a hidden key.
-
-    A row in which every key is hidden is zero.
-    """
-
-    logs: Float64
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Products:
-    """The exact matrix behind features: left · rightᵀ where `seen`, each row divided by its sum.
-
-    A row whose sum is zero is zero, or uniform if `uniform` says so.
-    """
-
-    factors: Pair
-    seen: Boolean
-    uniform: Boolean
-
-
 def shown(operator: "Operator") -> str:
     """An operator in one line: what it is and its size, never its numbers."""
     rows, columns = operator.shape
@@ -97,7 +69,7 @@ class Dense:
     `diagonal` is the diagonal of the subject; `support` the number of keys each row may see; `scores` the pair whose
     product gave the scores, or the scores where they are no product, and `max_logit` their largest value, where they
     are known. `definition` holds the given numbers that make the subject exactly; it is None where the subject is what
-    is stored.
+    is stored. `values` (m × d_v) are what the head mixes, where they are known.
     """
 
     matrix: Array
@@ -111,7 +83,8 @@ class Dense:
     scores: Pair | Float64 | None = None
     max_logit: float | None = None
     origin: Origin = field(default_factory=Origin)
-    definition: Weights | Products | None = None
+    definition: Weights | Products | Recurrence | None = None
+    values: Float64 | None = None
 
     __repr__ = shown
 
@@ -132,6 +105,7 @@ class Factored:
     definition: Products
     origin: Origin = field(default_factory=Origin)
     storage: Storage = FLOAT64
+    values: Float64 | None = None
 
     __repr__ = shown
 
@@ -220,7 +194,44 @@ class Mean:
         return np.asarray(np.max([nonzero, *(part.support for part in self.parts)], axis=0), dtype=np.intp)
 
 
-Operator = Dense | Factored | Product | Mean
+@dataclass(frozen=True, eq=False, repr=False)
+class Concatenation:
+    """The matrices of several heads side by side, [A_1 … A_H]: what a layer with H heads mixes its values with.
+
+    The output of the layer is [A_1 … A_H] times the stacked X W_h, so that its column space is all that can come out.
+    """
+
+    parts: "tuple[Operator, ...]"
+    origin: Origin = field(default_factory=Origin)
+
+    __repr__ = shown
+
+    @cached_property
+    def structure(self) -> Structure:
+        return of_concatenation([part.structure for part in self.parts])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.structure.shape
+
+    @property
+    def subject(self) -> Subject:
+        return weakest([part.subject for part in self.parts])
+
+    @property
+    def storage(self) -> Storage:
+        return self.parts[0].storage
+
+    @cached_property
+    def matrix(self) -> Array:
+        return np.concatenate([part.matrix for part in self.parts], axis=1)
+
+    @cached_property
+    def support(self) -> NDArray[np.intp]:
+        return np.asarray(np.sum([part.support for part in self.parts], axis=0), dtype=np.intp)
+
+
+Operator = Dense | Factored | Product | Mean | Concatenation
 
 
 def weakest(subjects: list[Subject]) -> Subject:

@@ -7,7 +7,7 @@ applied to queries and keys (`turn`), once for each piece of the plane of (query
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from rankscope.errors import error
@@ -16,12 +16,16 @@ from rankscope.registry import Registry, above_zero
 
 @dataclass(frozen=True)
 class Place:
-    """What a position may depend on beside i and j: the number of keys, the head, how many there are, and the seed."""
+    """Where a head stands: the number of its keys, its number among the heads, its layer, and the seed.
+
+    What positions and kernels may depend on beside tokens and their places.
+    """
 
     keys: int
     head: int = 0
     heads: int = 1
     seed: int = 0
+    layer: int = 0
 
 
 @dataclass(frozen=True)
@@ -153,12 +157,15 @@ def alibi(symmetric: int = 1) -> Position:
 
 @position
 def t5(buckets: int = 32, distance: int = 128, causal: int = 0, spread: float = 1.0) -> Position:
-    """A bias for each bucket of j − i, random with this spread, for each head (T5, Raffel et al. 2020)."""
+    """A bias for each bucket of j − i, random with this spread, for each head (T5, Raffel et al. 2020).
+
+    As in T5 the layers share their biases.
+    """
 
     def bias(i: Any, j: Any, place: Place) -> Any:
         import numpy as np
 
-        random = child(place, "t5")
+        random = child(replace(place, layer=0), "t5")
         table = spread * random.standard_normal(buckets)
         return table[bucket_of(np.asarray(j - i), buckets, distance, bool(causal))]
 
@@ -171,7 +178,7 @@ def diet(width: int = 0) -> Position:
     """p_i·r_j/√w of random vectors for each head is added to the scores (decoupled, DIET, Chen et al. 2021)."""
 
     def bias(i: Any, j: Any, place: Place) -> Any:
-        random = child(place, "diet")
+        random = child(replace(place, layer=0), "diet")
         size = width or place.keys
         first, second = random.standard_normal((2, place.keys, size))
         return (first @ second.T / math.sqrt(size))[i, j]
@@ -237,10 +244,10 @@ def bucket_of(relative: Any, buckets: int, distance: int, causal: bool) -> Any:
 
 
 def child(place: Place, role: str) -> Any:
-    """The random generator of one head for one purpose: a child of the seed, keyed by both."""
+    """The random generator of one head for one purpose: a child of the seed, keyed by role, layer and head."""
     import hashlib
 
     import numpy as np
 
     key = int.from_bytes(hashlib.sha256(role.encode()).digest()[:4], "big")
-    return np.random.default_rng(np.random.SeedSequence(place.seed, spawn_key=(key, place.head)))
+    return np.random.default_rng(np.random.SeedSequence(place.seed, spawn_key=(key, place.layer, place.head)))

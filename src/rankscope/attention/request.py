@@ -10,11 +10,12 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rankscope.arrays import FLOAT64, Array, Boolean, Storage
+from rankscope.arrays import FLOAT64, Array, Boolean, Float64, Storage
 from rankscope.attention.masks import Mask
-from rankscope.attention.operators import Diagonal, Origin, Pair, norm
-from rankscope.attention.positions import Place, Position
+from rankscope.attention.operators import Diagonal, Origin, norm
+from rankscope.attention.positions import Piece, Place, Position
 from rankscope.attention.structure import Fact, Structure, blocks_of_mask, distinct, least, square
+from rankscope.attention.subject import Pair
 from rankscope.errors import error
 
 EmptyRows = Literal["error", "zero", "drop", "uniform"]
@@ -25,8 +26,8 @@ ELEMENTARY: Final = 8
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Request:
-    """What a matrix is to be made of: tokens, mask (also evaluated, as `seen`), scale, storage, policy and origin, and
-    the position with what it may depend on.
+    """What a matrix is to be made of: queries and keys, or scores; mask (also evaluated, as `seen`), scale, storage,
+    policy and origin; the position with what it may depend on; and the values that the head mixes, if they are known.
     """
 
     tokens: Pair
@@ -38,11 +39,26 @@ class Request:
     origin: Origin
     position: Position
     place: Place
+    scores: Float64 | None = None
+    values: Float64 | None = None
+
+    @property
+    def places(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The places of queries and keys: the queries are the last of the keys."""
+        rows, columns = self.seen.shape
+        return np.arange(columns - rows, columns), np.arange(columns)
 
     @property
     def full(self) -> bool:
         """Whether the mask is known to hide nothing."""
         return "everything" in self.mask.facts
+
+
+def turned(request: Request, piece: Piece) -> Pair:
+    """Queries and keys as the position turns them on one piece of the plane."""
+    pair, turn = request.tokens, request.position.turn
+    i, j = request.places
+    return pair if turn is None else Pair(turn(pair.left, piece.query(i)), turn(pair.right, piece.key(j)))
 
 
 def policy_for(request: Request, empty: NDArray[np.bool_], why: str = "the mask shows it no key") -> EmptyRows:
@@ -74,21 +90,26 @@ def structure_of(
     empty: NDArray[np.bool_],
     policy: EmptyRows,
     bounds: list[tuple[int, str]],
+    row_sum: Fact[float | None],
+    offdiagonal: tuple[int, str] | None = None,
 ) -> Structure:
-    """What must be true of mask × kernel at this size; `bounds` are upper bounds of the rank that the kernel knows."""
+    """What must be true of mask × kernel at this size.
+
+    `bounds` are upper bounds of the rank that the kernel knows, `offdiagonal` one of every part beside the diagonal.
+    """
     shape, kernel = seen.shape, request.origin.kernel
     zero_rows = int(np.count_nonzero(empty)) if policy == "zero" else 0
     unchanged = not empty.any() or policy == "zero"
     mask = request.mask if unchanged else Mask(f"{request.mask.label} with {policy} rows", request.mask.allows)
     blocks, side = blocks_of_mask(mask, seen)
-    row_sum: Fact[float | None] = Fact(1.0, f"{kernel} divides each row by its sum")
     sign: Fact[int | None] = Fact(None, f"no theorem gives the sign for {mask.label} {kernel} attention")
     bounds = [(min(shape), f"a matrix of {shape[0]} × {shape[1]}"), *bounds]
     if zero_rows:
         bounds.append((shape[0] - zero_rows, "the number of rows that are not zero"))
         row_sum = Fact(None, f"{zero_rows} rows see nothing and are zero")
         sign = Fact(0, f"{zero_rows} rows are zero") if square(shape) else sign
-    structure = Structure(shape, blocks, side, least(bounds), row_sum, sign)
+    beside = None if offdiagonal is None else Fact(offdiagonal[0], f"at most {offdiagonal[0]}: {offdiagonal[1]}")
+    structure = Structure(shape, blocks, side, least(bounds), row_sum, sign, beside)
     labels = structure.blocks.value
     if labels is None or len(labels) == 0:
         return structure

@@ -6,12 +6,15 @@ underflow: the logarithm of the diagonal is s_ii − logsumexp_j s_ij, and its r
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rankscope.arrays import FLOAT64, UNIT, Float64, check_finite, rounded
+from rankscope.arrays import FLOAT64, UNIT, Boolean, Float64, check_finite, rounded
 from rankscope.attention.kernels import ScoreKernel
-from rankscope.attention.operators import Dense, Diagonal, Operator, Pair, Weights, norm
+from rankscope.attention.masks import Mask
+from rankscope.attention.operators import Dense, Diagonal, Operator, norm
 from rankscope.attention.request import (
     ELEMENTARY,
     Request,
@@ -21,7 +24,11 @@ from rankscope.attention.request import (
     stored_away,
     structure_of,
     summation,
+    turned,
 )
+from rankscope.attention.structure import Fact, distinct
+from rankscope.attention.subject import Pair, Weights
+from rankscope.errors import error
 
 
 def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
@@ -29,58 +36,34 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
     seen, storage = request.seen, request.storage
     scores, pair = scored(request)
     check_finite(scores, "the scores q·k")
-    logs = scores if kernel.log_weight is None else np.asarray(kernel.log_weight(scores), dtype=np.float64)
-    check_finite(logs, f"the log weights of {kernel.label}")
     max_logit = float(scores.max(initial=-math.inf, where=seen)) + 0.0 if seen.any() else None
-    empty = np.asarray(~seen.any(axis=1))
-    policy = policy_for(request, empty)
+    masked = log_weights(kernel, scores if request.full else np.where(seen, scores, -math.inf))
+    empty = np.asarray(~np.isfinite(masked).any(axis=1))
+    lenient = not kernel.divided and request.empty_rows == "error"
+    policy = "zero" if lenient else policy_for(request, empty, why_empty(kernel, seen))
     if policy == "uniform":
         seen = seen | empty[:, None]
-        logs = np.where(empty[:, None], 0.0, logs)
+        masked = np.where(empty[:, None], 0.0 if kernel.divided else -math.log(max(seen.shape[1], 1)), masked)
     if policy == "drop":
-        seen, logs = seen[~empty], logs[~empty]
+        seen, masked = seen[~empty], masked[~empty]
         pair = Pair(pair.left[~empty], pair.right) if isinstance(pair, Pair) else pair[~empty]
-    full = request.full
-    masked = logs if full else np.where(seen, logs, -math.inf)
-    top = masked.max(axis=1, initial=-math.inf)
-    alive = np.isfinite(top)
-    top[~alive] = 0.0
-    with np.errstate(over="ignore"):  # a difference beyond float64 is a weight of zero
-        weights = masked - top[:, None]
-    np.exp(weights, out=weights)
-    depth = -math.log(float(weights.min(initial=1.0, where=weights > 0)))
-    total = weights.sum(axis=1)
-    weights /= np.where(alive, total, 1.0)[:, None]
-    log_total = np.log(np.where(alive, total, 1.0))
-    support = np.count_nonzero(seen, axis=1) if not full else np.full(len(seen), seen.shape[1])
-    own = np.diagonal(masked)
-    count = len(own)
-    with np.errstate(over="ignore"):  # scores near the end of float64: the error is then infinite
-        diagonal_log = own - (top + log_total)[:count]
-        diagonal_error = UNIT * (
-            np.abs(diagonal_log)
-            + 2 * np.abs(top[:count] + log_total[:count])
-            + ELEMENTARY * (1 + log_total[:count])
-            + summation(seen.shape[1])
-            + np.log(np.maximum(support[:count], 1))
-        )
-    shown, known = np.isfinite(own), np.isfinite(diagonal_log)
-    diagonal = Diagonal(
-        np.where(known, diagonal_log, -math.inf),
-        shown.astype(np.int64),
-        np.where(known, diagonal_error, np.where(shown, math.inf, 0.0)),
-        "log a_ii = s_ii − logsumexp_j s_ij, from the scores"
-        if kernel.log_weight is None
-        else "log weights of the diagonal",
-    )
-    matrix = rounded(weights, storage)
+    sink = None if kernel.sink is None else np.full(len(seen), kernel.sink)
+    if sink is not None and policy == "uniform":
+        sink[empty] = -math.inf
+    subject = Weights(masked, sink, kernel.divided)
+    weights, depth, log_total, scale_of_row = divided(subject) if kernel.divided else exponentials(subject)
+    support = np.count_nonzero(seen, axis=1)
+    diagonal = diagonal_of(subject, log_total, support, kernel.log_weight is None)
     relative = UNIT * (2 * ELEMENTARY + summation(seen.shape[1]) + 2)
-    spread = np.sqrt(support) / np.where(alive, total, 1.0)
-    absolute = UNIT * float(np.linalg.norm(spread)) / math.e  # the rounding of x − max x costs u·|x|eˣ ≤ u/e each
-    alike = distinct_tokens(pair, "queries", "keys") if full and isinstance(pair, Pair) else []
+    absolute = UNIT * norm(np.sqrt(support) * scale_of_row) / math.e  # rounding x − max x costs u·|x|eˣ ≤ u/e each
+    alike = distinct_tokens(pair, "queries", "keys") if request.full and isinstance(pair, Pair) else []
+    found, zeros = pattern_of(request, masked, seen)
+    if found is not request:
+        alike = [*alike, (int(np.count_nonzero(zeros.any(axis=0))), "the number of keys that have any weight")]
+        alike.append((distinct(masked), "the number of distinct rows"))
     return Dense(
-        matrix,
-        structure_of(request, seen, diagonal, empty, policy, alike),
+        rounded(weights, storage),
+        structure_of(found, zeros, diagonal, empty, policy, alike, row_sums(kernel)),
         "scores",
         diagonal,
         support,
@@ -89,28 +72,122 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
         relative + UNIT * depth if storage is FLOAT64 else math.inf,
         pair,
         max_logit,
-        finished(request.origin, policy, empty),
-        Weights(masked),
+        request.origin if lenient else finished(request.origin, policy, empty),
+        subject,
+        request.values,
     )
+
+
+def log_weights(kernel: ScoreKernel, masked: Float64) -> Float64:
+    """The log weights that a kernel gives to scores in which −∞ stands for a hidden key; they hide the same keys."""
+    if kernel.log_weight is None:
+        return masked
+    with np.errstate(all="ignore"):
+        found = np.asarray(kernel.log_weight(masked), dtype=np.float64)
+    if found.shape != masked.shape:
+        raise error(
+            "RS005",
+            f"log_weight of the kernel {kernel.label!r} changed the shape {masked.shape} to {found.shape}",
+            "return one log weight for each score",
+        )
+    found = np.where(masked > -math.inf, found, -math.inf)
+    check_finite(np.where(found == -math.inf, 0.0, found), f"the log weights of {kernel.label}")
+    return found
+
+
+def why_empty(kernel: ScoreKernel, seen: Boolean) -> str:
+    """Why a row has no weight."""
+    return "the mask shows it no key" if not seen.any(axis=1).all() else f"{kernel.label} gives every key weight zero"
+
+
+def divided(subject: Weights) -> tuple[Float64, float, Float64, Float64]:
+    """The weights; how far below the largest of its row the least one lies, in nats; log of the row sums; 1/sums."""
+    logs, sink = subject.logs, subject.sink
+    top = logs.max(axis=1, initial=-math.inf)
+    top = top if sink is None else np.maximum(top, sink)
+    alive = np.isfinite(top)
+    top[~alive] = 0.0
+    with np.errstate(over="ignore"):  # a difference beyond float64 is a weight of zero
+        weights = logs - top[:, None]
+        extra = np.zeros(len(top)) if sink is None else np.exp(sink - top)
+    np.exp(weights, out=weights)
+    depth = -math.log(float(weights.min(initial=1.0, where=weights > 0)))
+    total = np.where(alive, weights.sum(axis=1) + extra, 1.0)
+    weights /= total[:, None]
+    return weights, depth, top + np.log(total), 1 / total
+
+
+def exponentials(subject: Weights) -> tuple[Float64, float, Float64, Float64]:
+    """The same of weights that are not divided: there the sums are one."""
+    with np.errstate(over="ignore"):
+        weights = np.exp(subject.logs)
+    check_finite(weights, "the weights")
+    finite = subject.logs[np.isfinite(subject.logs)]
+    top = np.exp(subject.logs.max(axis=1, initial=-math.inf))
+    return weights, float(np.abs(finite).max(initial=0.0)), np.zeros(len(weights)), top
+
+
+def diagonal_of(subject: Weights, log_total: Float64, support: NDArray[np.intp], scores: bool) -> Diagonal:
+    """log a_ii = l_ii − log of the row sum, each with a bound on its rounding."""
+    own = np.diagonal(subject.logs)
+    count = len(own)
+    sums = log_total[:count]
+    with np.errstate(over="ignore", invalid="ignore"):  # scores near the end of float64: the error is then infinite
+        log = own - sums
+        spread = np.log1p(support[:count])
+        rounding = np.abs(log) + 2 * np.abs(sums) + ELEMENTARY * (1 + spread) + spread
+        errors = UNIT * (rounding + summation(subject.logs.shape[1])) if subject.divided else np.zeros(count)
+    shown, known = np.isfinite(own), np.isfinite(log)
+    return Diagonal(
+        np.where(known, log, -math.inf),
+        shown.astype(np.int64),
+        np.where(known, errors, np.where(shown, math.inf, 0.0)),
+        "log a_ii = s_ii − logsumexp_j s_ij, from the scores" if scores else "log weights of the diagonal",
+    )
+
+
+def row_sums(kernel: ScoreKernel) -> Fact[float | None]:
+    """What every row sums to."""
+    if not kernel.divided:
+        return Fact(None, f"{kernel.label} does not divide rows by their sums")
+    if kernel.sink is not None:
+        return Fact(None, "the sink takes a part of each row, which sums to less than one")
+    return Fact(1.0, f"{kernel.label} divides each row by its sum")
+
+
+def pattern_of(request: Request, logs: Float64, seen: Boolean) -> tuple[Request, Boolean]:
+    """Where weights are not zero, as a request whose mask says so: a kernel may hide keys that the mask shows."""
+    positive = logs > -math.inf
+    if np.array_equal(positive, seen):
+        return request, seen
+    mask = request.mask
+    name = f"{mask.label} {request.origin.kernel}"
+    return replace(request, mask=Mask(name, mask.allows, mask.facts & {"lower", "upper"})), positive
 
 
 def scored(request: Request) -> tuple[Float64, Pair | Float64]:
     """The scores, and the pair whose product they are; the scores themselves where gluing or a bias makes them none."""
     position, pair = request.position, request.tokens
+    i, j = request.places
+    if request.scores is not None:
+        return biased(request.scale * request.scores, request), request.scores
     if request.scale == 0:
         pair = Pair(np.zeros_like(pair.left), np.zeros_like(pair.right))  # all products are zero, all tokens alike
-    rows, columns = len(pair.left), len(pair.right)
-    i, j = np.arange(columns - rows, columns), np.arange(columns)
-    total = np.zeros((rows, columns))
-    turned = pair
+        request = replace(request, tokens=pair)
+    total, held = np.zeros(request.seen.shape), pair
     for piece in position.pieces:
-        if position.turn is not None:
-            turned = Pair(position.turn(pair.left, piece.query(i)), position.turn(pair.right, piece.key(j)))
-        found = scores_of(turned, request.scale)
+        held = turned(request, piece)
+        found = scores_of(held, request.scale)
         total = found if piece.where is None else np.where(piece.where(i[:, None], j[None, :]), found, total)
-    if position.bias is not None:
-        total = total + position.bias(i[:, None], j[None, :], request.place)
-    return total, turned if position.factored else total
+    total = biased(total, request)
+    return total, held if position.factored else total
+
+
+def biased(scores: Float64, request: Request) -> Float64:
+    """The scores with the bias of the position, if it has one."""
+    i, j = request.places
+    bias = request.position.bias
+    return scores if bias is None else np.asarray(scores + bias(i[:, None], j[None, :], request.place))
 
 
 def scores_of(pair: Pair, scale: float) -> Float64:

@@ -34,7 +34,8 @@ class Structure:
 
     `blocks` labels each index with its diagonal block (None when not square), `side` is where entries may stand,
     `rank_bound` is an upper bound of the exact rank, `row_sum` the sum of every row if there is one,
-    and `det_sign` the sign of the determinant where a theorem gives it.
+    `det_sign` the sign of the determinant where a theorem gives it, and `offdiagonal_bound` an upper bound of the rank
+    of every block A[k:, :k] and A[:k, k:], where the kernel knows one.
     """
 
     shape: tuple[int, int]
@@ -43,6 +44,7 @@ class Structure:
     rank_bound: Fact[int]
     row_sum: Fact[float | None]
     det_sign: Fact[int | None]
+    offdiagonal_bound: Fact[int] | None = None
 
     @property
     def triangular(self) -> bool:
@@ -221,64 +223,3 @@ def least(bounds: Sequence[tuple[int, str]]) -> Fact[int]:
     """The least of several upper bounds of the rank; of equal ones the first."""
     value, because = min(bounds, key=lambda bound: bound[0])
     return Fact(value, f"at most {value}: {because}")
-
-
-def of_product(parts: Sequence[Structure]) -> Structure:
-    """The structure of a matrix product: sides survive when they agree, signs multiply, the least rank bounds."""
-    shape = (parts[0].shape[0], parts[-1].shape[1])
-    blocks, side = common(parts, "product")
-    signs = [part.det_sign.value if square(part.shape) else None for part in parts]
-    known = [sign for sign in signs if sign is not None]
-    if 0 in known:
-        sign: Fact[int | None] = Fact(0, "one factor is singular")
-    elif len(known) == len(signs) and square(shape):
-        sign = Fact(int(np.prod(known)), "the determinant of a product is the product of the determinants")
-    else:
-        sign = Fact(None, "the sign of a factor's determinant is not known")
-    bound = min(part.rank_bound.value for part in parts)
-    sums = {part.row_sum.value for part in parts}
-    row_sum: Fact[float | None] = (
-        Fact(1.0, "a product of matrices whose rows sum to one")
-        if sums == {1.0}
-        else Fact(None, "a factor's rows do not")
-    )
-    return Structure(shape, blocks, side, Fact(bound, f"at most {bound}: the least rank of its factors"), row_sum, sign)
-
-
-def of_mean(parts: Sequence[Structure]) -> Structure:
-    """The structure of an entrywise mean: sides survive when they agree; the determinant has no law otherwise.
-
-    Two triangular matrices with positive diagonals, one lower and one upper, can have a singular mean: for
-    L = [e₁; e₁; e₂] and U = [e₂; e₃; e₃], limits of attention matrices, det((L + U)/2) = −1/4.
-    """
-    shape = parts[0].shape
-    blocks, side = common(parts, "mean")
-    sums = {part.row_sum.value for part in parts}
-    row_sum: Fact[float | None] = (
-        Fact(1.0, "a mean of matrices whose rows sum to one") if sums == {1.0} else Fact(None, "a part's rows do not")
-    )
-    sign: Fact[int | None] = Fact(None, "the determinant of a mean follows from no law of its parts")
-    return Structure(
-        shape,
-        blocks,
-        side,
-        Fact(min(shape), f"at most {min(shape)}: a matrix of {shape[0]} × {shape[1]}"),
-        row_sum,
-        sign,
-    )
-
-
-def common(parts: Sequence[Structure], noun: str) -> tuple[Fact[NDArray[np.intp] | None], Fact[Side]]:
-    """The blocks and the side that a product or a mean keeps: those of a side on which all parts stand."""
-    rows, columns = parts[0].shape[0], parts[-1].shape[1]
-    sides = {part.side.value for part in parts} - {"diagonal"}
-    if rows != columns:
-        return Fact(None, f"not square: {rows} × {columns}"), Fact("none", "not square")
-    if len(sides) < 2 and "none" not in sides:
-        side: Side = next(iter(sides), "diagonal")
-        return Fact(np.arange(rows), f"every part of the {noun} is {side} triangular"), Fact(
-            side, f"{side}: so is every part of the {noun}"
-        )
-    return Fact(np.zeros(rows, dtype=np.intp), f"the parts of the {noun} stand on different sides"), Fact(
-        "none", f"the parts of the {noun} stand on different sides"
-    )

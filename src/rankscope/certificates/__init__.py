@@ -20,6 +20,7 @@ from rankscope.certificates.claims import Minor as Minor
 from rankscope.certificates.claims import Rank as Rank
 from rankscope.certificates.claims import Smallest as Smallest
 from rankscope.certificates.claims import named as named
+from rankscope.certificates.matrix import COMPOSED as COMPOSED
 from rankscope.certificates.matrix import TYPES as TYPES
 from rankscope.certificates.matrix import Kind as Kind
 from rankscope.certificates.matrix import Numbers as Numbers

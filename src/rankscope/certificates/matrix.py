@@ -13,21 +13,34 @@ from rankscope.certificates.refusal import require
 from rankscope.errors import error
 
 Array = NDArray[Any]
-Kind = Literal["softmax", "products", "stored", "product", "mean"]
+Kind = Literal["softmax", "sink", "weights", "products", "recurrence", "stored", "product", "mean", "concatenation"]
+
+COMPOSED: Final = ("product", "mean", "concatenation")
 
 WIDEST: Final = 2**20
 """The longest side of an array: one that has another side of zero takes no bytes, however long it is."""
 
 TYPES: Final[dict[str, dict[str, str]]] = {
     "softmax": {"log_weights": "<f8"},
+    "sink": {"log_weights": "<f8", "sink": "<f8"},
+    "weights": {"log_weights": "<f8"},
     "products": {"left": "<f8", "right": "<f8", "seen": "|b1", "uniform": "|b1"},
+    "recurrence": {"left": "<f8", "right": "<f8", "gates": "<f8", "erase": "<f8", "backward": "|b1"},
     "stored": {"matrix": "<f8"},
     "product": {},
     "mean": {},
+    "concatenation": {},
 }
 """The arrays of each kind, in order, and the type of their entries."""
 
-SUBJECTS: Final = {"softmax": "scores", "products": "factors", "stored": "stored"}
+SUBJECTS: Final = {
+    "softmax": "scores",
+    "sink": "scores",
+    "weights": "scores",
+    "products": "factors",
+    "recurrence": "factors",
+    "stored": "stored",
+}
 """Which exact matrix a kind speaks of; a product or a mean speaks of the least of its parts, in this order."""
 
 
@@ -48,7 +61,7 @@ class Numbers:
     @property
     def subject(self) -> str:
         """Which exact matrix is meant."""
-        order = list(SUBJECTS.values())
+        order = list(dict.fromkeys(SUBJECTS.values()))
         return SUBJECTS.get(self.kind) or max((part.subject for part in self.parts), key=order.index)
 
     @property
@@ -94,7 +107,7 @@ def numbers(kind: Kind, arrays: Mapping[str, Array], parts: Sequence[Numbers] = 
     own = {name: np.ascontiguousarray(typed(arrays[name], dtype)) for name, dtype in TYPES[kind].items()}
     for name, array in own.items():
         require(max(array.shape) <= WIDEST, f"the array {name!r} has a side longer than {WIDEST}")
-        absent = np.isnan(array) | (array == np.inf) if name == "log_weights" else ~np.isfinite(array)
+        absent = np.isnan(array) | (array == np.inf) if name in ("log_weights", "sink") else ~np.isfinite(array)
         require(not absent.any(), f"the array {name!r} holds entries that are not finite")
     rows, columns = shape_of(kind, {name: array.shape for name, array in own.items()}, parts)
     digest = hashlib.sha256()
@@ -118,7 +131,7 @@ def typed(array: Array, dtype: str) -> Array:
 
 def shape_of(kind: Kind, shapes: Mapping[str, tuple[int, ...]], parts: Sequence[Numbers]) -> tuple[int, int]:
     """The shape of a matrix from those of its arrays or parts, which must fit together."""
-    require(bool(parts) == (kind in ("product", "mean")), f"a matrix of the kind {kind} has no parts, or needs some")
+    require(bool(parts) == (kind in COMPOSED), f"a matrix of the kind {kind} has no parts, or needs some")
     match kind:
         case "product":
             joined = all(a.columns == b.rows for a, b in pairwise(parts))
@@ -127,6 +140,17 @@ def shape_of(kind: Kind, shapes: Mapping[str, tuple[int, ...]], parts: Sequence[
         case "mean":
             require(len({(part.rows, part.columns) for part in parts}) == 1, "the parts of a mean differ in shape")
             return parts[0].rows, parts[0].columns
+        case "concatenation":
+            require(len({part.rows for part in parts}) == 1, "the parts of a concatenation differ in their rows")
+            return parts[0].rows, sum(part.columns for part in parts)
+        case "recurrence":
+            (shape, *others), flag = [shapes[name] for name in ("left", "right", "gates", "erase")], shapes["backward"]
+            together = len(shape) == 2 and all(other == shape for other in others) and flag == (1,)
+            require(together, "the arrays of a recurrence do not fit together")
+            return shape[0], shape[0]
+        case "sink":
+            shape = shapes["log_weights"]
+            require(len(shape) == 2 and shapes["sink"] == shape[:1], "the sink does not have one entry for each row")
         case "products":
             shape = shapes["seen"]
             fits = [len(shapes[name]) == 2 for name in ("left", "right", "seen")]

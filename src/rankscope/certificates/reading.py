@@ -13,7 +13,7 @@ import numpy as np
 
 from rankscope.certificates.certificate import FORMAT, Certificate, seal
 from rankscope.certificates.claims import CLAIMS, Claim, Count, Determinant, Minor, Rank, Smallest
-from rankscope.certificates.matrix import TYPES, WIDEST, Array, Numbers, numbers
+from rankscope.certificates.matrix import COMPOSED, TYPES, WIDEST, Array, Numbers, numbers
 from rankscope.certificates.refusal import malformed, require
 from rankscope.errors import error
 
@@ -145,9 +145,7 @@ def matrix_of(value: object, room: int) -> Numbers:
         )
     else:
         require(all(part.arrays is None for part in parts), "a part has arrays and the whole has none")
-        require(
-            bool(parts) == (kind in ("product", "mean")), f"a matrix of the kind {kind} has no parts, or needs some"
-        )
+        require(bool(parts) == (kind in COMPOSED), f"a matrix of the kind {kind} has no parts, or needs some")
         made = Numbers(kind, found["rows"], found["columns"], found["sha256"], None, parts)
     for name in ("subject", "rows", "columns", "sha256"):
         require(found[name] == getattr(made, name), f"the {name} of a matrix is not that of its numbers")

@@ -127,10 +127,14 @@ def shown(number: float | None) -> str:
 
 MEANT: Final = {
     "softmax": "the exact softmax of the given scores",
+    "sink": "the exact softmax of the given scores and a sink",
+    "weights": "the exponentials of the given log weights",
+    "recurrence": "the exact attention of the given recurrence",
     "products": "the exact product of the given factors",
     "stored": "the numbers as they are stored",
     "product": "a product of matrices",
     "mean": "a mean of matrices",
+    "concatenation": "matrices side by side",
 }
 """Which exact matrix the numbers of each kind stand for."""
 

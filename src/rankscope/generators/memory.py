@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rankscope.attention.build import bare, slices
-from rankscope.attention.operators import Dense, Factored, Mean, Operator, Origin, Product
+from rankscope.attention.existing import bare, slices
+from rankscope.attention.operators import Operator, Origin
 from rankscope.errors import InputError
 from rankscope.generators.stack import Job, Work
 
@@ -27,7 +27,7 @@ class InMemory:
 
 def in_memory(matrices: Any) -> list[Job]:
     """A job for each matrix of operators, arrays, or a list of either."""
-    if isinstance(matrices, Dense | Factored | Product | Mean):
+    if isinstance(matrices, Operator):
         return [Job(matrices.origin, matrices.shape, lambda: matrices)]
     if isinstance(matrices, list | tuple) and any(hasattr(each, "shape") for each in matrices):
         return [job for number, each in enumerate(matrices) for job in one_of(number, each)]

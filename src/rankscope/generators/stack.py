@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rankscope.arrays import FLOAT64, check_dense
-from rankscope.attention.build import attention, single
+from rankscope.attention.build import attention
+from rankscope.attention.existing import single
 from rankscope.attention.operators import Mean, Operator, Origin, Product, stored
 from rankscope.attention.request import EmptyRows
 from rankscope.attention.structure import square

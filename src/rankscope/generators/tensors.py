@@ -17,7 +17,8 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from rankscope.arrays import Given
-from rankscope.attention.build import attention, bare, single
+from rankscope.attention.build import attention
+from rankscope.attention.existing import bare, single
 from rankscope.attention.operators import Operator, Origin
 from rankscope.attention.request import EmptyRows
 from rankscope.errors import error

@@ -7,7 +7,7 @@ from typing import Any
 from rankscope.arrays import Boolean
 from rankscope.attention import exact
 from rankscope.attention.definition import operator_of
-from rankscope.certificates import Numbers
+from rankscope.certificates import COMPOSED, Numbers
 from rankscope.verify.integers import integer_rank
 from rankscope.verify.pattern import blocks, cover, lines, pattern
 
@@ -53,9 +53,10 @@ def ceiling(matrix: Exact) -> tuple[int, str]:
     """
     numbers = matrix.numbers
     found = min(bounds(numbers), key=lambda bound: bound[0])
-    if numbers.kind in ("product", "mean"):
+    if numbers.kind in COMPOSED:
         parts = [Exact(part) for part in numbers.parts]
-        ranks, shared = [part.ceiling[0] for part in parts], all(normalised(part) for part in parts)
+        averaged = numbers.kind == "mean"
+        ranks, shared = [part.ceiling[0] for part in parts], averaged and all(normalised(part) for part in parts)
         taken = (min(ranks), "the least rank of its factors")
         added = (
             sum(ranks) - shared * (len(parts) - 1),
@@ -80,9 +81,9 @@ def normalised(matrix: Exact) -> bool:
             return bool(matrix.pattern.any(axis=1).all())
         case "products":
             return matrix.integers is not None and all(any(x != 0 for x in row) for row in matrix.integers.tolist())
-        case "stored":
-            return False
-    return all(normalised(Exact(part)) for part in matrix.numbers.parts)
+        case "product" | "mean":
+            return all(normalised(Exact(part)) for part in matrix.numbers.parts)
+    return False
 
 
 def bounds(numbers: Numbers) -> Iterator[tuple[int, str]]:

@@ -11,8 +11,13 @@ def pattern(numbers: Numbers) -> Boolean:
     arrays = numbers.arrays or {}
     parts = [pattern(part) for part in numbers.parts]
     match numbers.kind:
-        case "softmax":
+        case "softmax" | "sink" | "weights":
             return np.asarray(arrays["log_weights"] > -np.inf)
+        case "recurrence":
+            whole = np.ones((numbers.rows, numbers.columns), dtype=bool)
+            return np.triu(whole) if arrays["backward"][0] else np.tril(whole)
+        case "concatenation":
+            return np.concatenate(parts, axis=1)
         case "products":
             left, right = ((arrays[name] != 0).astype(np.float64) for name in ("left", "right"))
             return np.asarray(((left @ right.T > 0) & arrays["seen"]) | arrays["uniform"][:, None])
@@ -70,8 +75,16 @@ def lines(numbers: Numbers, axis: int) -> list[bytes]:
     match numbers.kind:
         case "product":
             return lines(numbers.parts[-axis], axis)
-        case "mean":
+        case "concatenation" if axis == 1:
+            return [b"%d:" % index + line for index, part in enumerate(numbers.parts) for line in lines(part, axis)]
+        case "mean" | "concatenation":
             return [b"".join(each) for each in zip(*(lines(part, axis) for part in numbers.parts), strict=True)]
+        case "recurrence":
+            return [str(place).encode() for place in range(numbers.rows)]
+        case "sink" if axis == 0:
+            held = [arrays["log_weights"] + 0.0, arrays["sink"][:, None]]
+        case "sink":
+            held = [arrays["log_weights"].T + 0.0]
         case "products":
             own = [arrays["left"] + 0.0, arrays["seen"], arrays["uniform"][:, None]]
             held = own if axis == 0 else [arrays["right"] + 0.0, arrays["seen"].T]
