@@ -25,7 +25,8 @@ class Reading:
     """What a measure found: a value with its bounds, guarantee and reason, before it has a matrix.
 
     `value` is None when it is not known; `because` then says why, and `low` and `high` what is known.
-    `sign` belongs to a determinant alone. `method` says how the value was found; `series` hold arrays by name.
+    `sign` belongs to a determinant alone. `method` says how the value was found; `series` hold arrays by name, indexed
+    from 1 unless they are mappings.
     """
 
     value: Number
@@ -37,7 +38,7 @@ class Reading:
     sign: int | None = None
     subject: Subject | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
-    series: Mapping[str, list[float]] = field(default_factory=dict)
+    series: Mapping[str, list[float] | dict[int, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,15 @@ class Matrix:
     key: str | None = None
     digest: str | None = None
     notes: tuple[str, ...] = ()
+    ensemble: str | None = None
 
 
 @dataclass(frozen=True)
 class Record:
-    """One number: a measure of one matrix, its value, bounds, guarantee, and the subject it speaks of."""
+    """One number: a measure of one matrix, its value, bounds, guarantee, and the subject it speaks of.
+
+    `null_mean` and `null_sd` are those of matched random attention, over the `null_count` seeds that have a value.
+    """
 
     matrix: int
     measure: str
@@ -87,6 +92,9 @@ class Record:
     status: str = "ok"
     code: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    null_mean: float | None = None
+    null_sd: float | None = None
+    null_count: int | None = None
 
     def __float__(self) -> float:
         if self.value is None:
@@ -190,7 +198,21 @@ def shallow(row: Matrix | Record | Series) -> dict[str, Any]:
     return {each.name: getattr(row, each.name) for each in fields(row)}
 
 
-KIND: Final = ("label", "rows", "columns", "d", "mask", "kernel", "position", "plan", "scale", "dtype", "source", "key")
+KIND: Final = (
+    "label",
+    "rows",
+    "columns",
+    "d",
+    "mask",
+    "kernel",
+    "position",
+    "plan",
+    "scale",
+    "dtype",
+    "source",
+    "key",
+    "ensemble",
+)
 """What matrices must share for their seeds to be summed up."""
 
 
@@ -199,16 +221,23 @@ def over_seeds(key: tuple[Any, ...], records: list[Record]) -> Iterable[dict[str
     values = [float(record.value) for record in records if record.value is not None]
     if not values:
         return
-    mean = math.fsum(values) / len(values)
-    variance = math.fsum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1)
+    mean, deviation = mean_and_deviation(values)
     yield {
         **dict(zip((*KIND, "layer", "head", "over", "measure", "subject"), key, strict=True)),
         "mean": mean,
-        "sd": math.sqrt(variance) if len(values) > 1 else None,
+        "sd": deviation,
         "count": len(values),
         "min": min(values),
         "max": max(values),
     }
+
+
+def mean_and_deviation(values: list[float]) -> tuple[float, float | None]:
+    """The mean of some values, and their sample standard deviation if they are several."""
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return mean, None
+    return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def schema() -> dict[str, Any]:

@@ -3,8 +3,9 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -18,10 +19,12 @@ from rankscope.analyzer.spectrum import Spectrum
 from rankscope.analyzer.spectrum import spectrum as spectrum_of
 from rankscope.arrays import DENSE_COPIES, Float64, available_memory, blas_threads
 from rankscope.attention.existing import single
+from rankscope.attention.operators import Operator
 from rankscope.errors import RankscopeError, UsageError, error
 from rankscope.generators.memory import InMemory, in_memory
+from rankscope.generators.null import matched
 from rankscope.generators.stack import Job, Synthetic, Work
-from rankscope.records import Record, Table
+from rankscope.records import Record, Table, mean_and_deviation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +49,8 @@ class Study:
     """What is measured of what: sources, the names of measures (none for the default set), and how ranks are counted.
 
     `blas_threads` other than 1 lets results depend on the number of threads, and is recorded. With `certify` what is
-    proved of each matrix is kept as a certificate.
+    proved of each matrix is kept as a certificate. `null` is the number of matched random matrices that each one is
+    compared with, and `null_d` the head size of those for bare matrices.
     """
 
     sources: tuple[Source, ...]
@@ -54,6 +58,8 @@ class Study:
     numerics: Numerics = field(default_factory=Numerics)
     blas_threads: int = 1
     certify: bool = False
+    null: int = 0
+    null_d: int | None = None
 
     def described(self) -> dict[str, Any]:
         """The study as plain data."""
@@ -62,6 +68,8 @@ class Study:
             "measures": list(self.measures),
             **asdict(self.numerics),
             "blas_threads": self.blas_threads,
+            "null": self.null,
+            "null_d": self.null_d,
         }
 
 
@@ -174,7 +182,7 @@ def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Re
     with blas_threads(study.blas_threads):
         found = in_order(
             jobs,
-            partial(analyse, measures=measures, numerics=study.numerics, certify=study.certify),
+            partial(analysed, study=study, measures=measures),
             affordable(jobs, workers),
             measures,
         )
@@ -187,6 +195,30 @@ def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Re
     )
     certificates = {each.matrix.id: each.certificate for each in found if each.certificate is not None}
     return Result(table, tuple(note for work in works for note in work.notes), certificates)
+
+
+def analysed(operator: Operator, identity: int, study: Study, measures: list[Measure]) -> Analysed:
+    """The analysis of one matrix, beside that of matched random ones where the study asks for them."""
+    found = analyse(operator, identity, measures, study.numerics, certify=study.certify)
+    if not study.null:
+        return found
+    plain = replace(study.numerics, prove=False, spectrum="lapack")
+    others = [
+        analyse(matched(operator, seed, study.null_d), identity, measures, plain).records for seed in range(study.null)
+    ]
+    return replace(found, records=[beside(record, others) for record in found.records])
+
+
+def beside(record: Record, others: list[list[Record]]) -> Record:
+    """A record with the mean and the deviation of the same measure of the same subject over other matrices."""
+    same = [
+        r.value for records in others for r in records if (r.measure, r.subject) == (record.measure, record.subject)
+    ]
+    values = [float(value) for value in same if value is not None]
+    if not values:
+        return replace(record, null_count=0)
+    mean, deviation = mean_and_deviation(values)
+    return replace(record, null_mean=mean, null_sd=deviation, null_count=len(values))
 
 
 def in_order(
@@ -234,6 +266,8 @@ def analyze(
     budget: float | None = None,
     spectrum: Literal["lapack", "exact"] = "lapack",
     certify: bool = False,
+    null: int = 0,
+    null_d: int | None = None,
     workers: int | None = None,
 ) -> Result:
     """Measure a matrix, or several: every rank, the determinant, the spectrum and the rows.
@@ -248,6 +282,8 @@ def analyze(
             not depend on the load.
         spectrum: "exact" to enclose every non-zero singular value, however small.
         certify: prove, and keep what is proved as `result.certificates`.
+        null: how many matched random matrices to measure beside each one: see `generators.null`.
+        null_d: the head size of those for bare matrices; none for independent logits.
         workers: how many matrices to analyse at once; the result does not depend on it.
 
     Raises:
@@ -260,7 +296,7 @@ def analyze(
     """
     names = (measures,) if isinstance(measures, str) else tuple(measures)
     numerics = numerics_of(rule, rtol, prove or certify, budget, spectrum)
-    study = Study((InMemory(tuple(in_memory(matrices))),), names, numerics, certify=certify)
+    study = Study((InMemory(tuple(in_memory(matrices))),), names, numerics, certify=certify, null=null, null_d=null_d)
     return run(study, workers=workers)
 
 
@@ -278,16 +314,30 @@ def certificate(matrix_like: Any, *, budget: float = BUDGET) -> "Certificate":
     return analyze(single(matrix_like), measures=names, budget=budget, certify=True).certificates[0]
 
 
-def compare(masks: str | Iterable[str], *, measures: Iterable[str] = (), **options: Any) -> Result:
-    """The same queries and keys under several masks, side by side; `options` as in `Synthetic`.
+def compare(
+    masks: str | Iterable[str] = ("bidirectional", "causal"),
+    *,
+    measures: str | Iterable[str] = (),
+    null: int = 0,
+    **options: Any,
+) -> Result:
+    """The same queries and keys under several masks, kernels, positions …, side by side.
 
-    >>> result = compare(["bidirectional", "causal"], n=16, d=4)
-    >>> [record.matrix for record in result["effective_rank"]]
-    [0, 1]
+    Args:
+        masks: the masks.
+        measures: as in `analyze`.
+        null: as in `analyze`.
+        **options: those of `Synthetic`; a list is tried through, together with every other.
+
+    >>> result = compare("causal", kernel=["softmax", "linear"], n=16, d=4)
+    >>> [matrix.kernel for matrix in result.table.matrices]
+    ['softmax', 'linear']
     """
-    listed = [masks] if isinstance(masks, str) else masks
-    sources = tuple(Synthetic(mask=mask, **options) for mask in listed)
-    return run(Study(sources, tuple(measures)))
+    listed = {name: value if isinstance(value, list | tuple) else [value] for name, value in options.items()}
+    listed["mask"] = [masks] if isinstance(masks, str) else list(masks)
+    sources = tuple(Synthetic(**dict(zip(listed, chosen, strict=True))) for chosen in product(*listed.values()))
+    names = (measures,) if isinstance(measures, str) else tuple(measures)
+    return run(Study(sources, names, null=null))
 
 
 def spectrum(matrix_like: Any) -> Spectrum:

@@ -36,7 +36,7 @@ class Analysed:
 
 def measures() -> Registry[Measure]:
     """Every measure: ours are registered when their modules are imported, a plug-in's when it is run."""
-    from rankscope.analyzer import rank, sparsity, values  # noqa: F401  imported for what they register
+    from rankscope.analyzer import blocks, rank, sparsity, values  # noqa: F401  imported for what they register
 
     return MEASURES
 
@@ -70,7 +70,8 @@ def analyse(
             if Spectrum in measure.kinds.values() and "singular_values" not in series:
                 series |= {each.name: each for each in spectra(shared, operator, identity)}
             for name, listed in reading.series.items():
-                series[name] = row(name, listed, [], operator, identity)
+                indexed = listed if isinstance(listed, dict) else dict(enumerate(listed, 1))
+                series[name] = row(name, indexed, [], operator, identity)
     if numerics.spectrum == "exact" and not series:
         own = needs.setdefault(operator.subject, Needs(operator, numerics, shared_ledger))
         series |= {each.name: each for each in spectra(own, operator, identity)}
@@ -89,18 +90,18 @@ def spectra(needs: Needs, operator: Operator, identity: int) -> Iterator[Series]
     values = [spectrum.absolute(float(value)) for value in spectrum.values]
     if len(values) <= LONGEST_SERIES and None not in values and np.isfinite(spectrum.error).all():
         listed = [float(value) for value in values if value is not None]
-        yield row("singular_values", listed, spectrum.error.tolist(), operator, identity)
+        yield row("singular_values", dict(enumerate(listed, 1)), spectrum.error.tolist(), operator, identity)
     if needs.spectrum.logs is not None:
         ends = [each for each in needs.spectrum.logs if each is not None]
         middles, halves = [(low + high) / 2 for low, high in ends], [(high - low) / 2 for low, high in ends]
-        yield row("log10_singular_values", middles, halves, operator, identity)
+        yield row("log10_singular_values", dict(enumerate(middles, 1)), halves, operator, identity)
 
 
-def row(name: str, values: list[float], errors: list[float], operator: Operator, identity: int) -> Series:
-    """A series with the place of its matrix, indexed from 1."""
+def row(name: str, values: dict[int, float], errors: list[float], operator: Operator, identity: int) -> Series:
+    """A series, its values by index, with the place of its matrix."""
     origin = operator.origin
-    index = list(range(1, len(values) + 1))
-    return Series(identity, name, index, values, errors, origin.layer, origin.head, origin.over, origin.seed)
+    place = origin.layer, origin.head, origin.over, origin.seed
+    return Series(identity, name, list(values), list(values.values()), errors, *place)
 
 
 def described(origin: Origin, shape: tuple[int, int], identity: int) -> Matrix:

@@ -15,7 +15,7 @@ from rankscope.analyzer.numerics import Numerics
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.arrays import FLOAT64, blas_threads
 from rankscope.attention.existing import single
-from rankscope.attention.operators import Operator, stored, stored_differs
+from rankscope.attention.operators import Operator, Origin, stored, stored_differs
 from rankscope.errors import RankscopeError, error
 from rankscope.records import Reading, Record
 from rankscope.registry import Registry
@@ -80,7 +80,7 @@ class Measure:
             origin.head,
             origin.over,
             origin.seed,
-            details=reading.details,
+            details={**reading.details, **limit_of(origin, self.name)},
         )
 
     def read(self, needs: Needs) -> Reading:
@@ -115,6 +115,12 @@ class Measure:
         if Scores in self.kinds.values() or operator.storage is FLOAT64:
             return [operator]
         return [stored(operator)]
+
+
+def limit_of(origin: Origin, name: str) -> dict[str, Any]:
+    """What theory says of the measure for large matrices of this kind, as details of its record."""
+    limit = origin.limits.get(name)
+    return {} if limit is None else {"limit": limit.value, "limit_formula": limit.formula}
 
 
 NOT_FINITE: Final = "the measure gave no finite number"

@@ -12,10 +12,11 @@ from rankscope.analyzer.numerics import Numerics
 from rankscope.analyzer.rows import Rows
 from rankscope.analyzer.smallest import Smallest, smallest
 from rankscope.analyzer.spectrum import Spectrum, backward, factor_spectrum, singular_values_of, spectrum
-from rankscope.arrays import Float64, Storage
+from rankscope.arrays import Array, Float64, Storage
 from rankscope.attention.diagonal import diagonal
+from rankscope.attention.distance import distance
 from rankscope.attention.exact import rational
-from rankscope.attention.operators import Concatenation, Dense, Operator, Product
+from rankscope.attention.operators import Concatenation, Dense, Factored, Operator, Product
 from rankscope.attention.structure import Structure, separated
 from rankscope.attention.subject import Pair, Weights
 from rankscope.records import Guarantee
@@ -52,6 +53,22 @@ class Bounds:
     because: str
     method: str = "structure"
     minor: tuple[list[int], list[int]] | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Blocks:
+    """The matrix for measures of its parts: its distance from the subject, the values that it mixes if they are known,
+    and the upper bound that the kernel gives of the rank of every block beside the diagonal.
+
+    `minor(rows, columns, order)` says whether a minor of this order of a block was proved not to vanish.
+    """
+
+    matrix: Array
+    away: float
+    bound: int | None
+    because: str
+    values: Float64 | None
+    minor: Callable[[slice, slice, int], bool]
 
 
 def ledger(numerics: Numerics) -> "Ledger":
@@ -227,6 +244,22 @@ class Needs:
         found = " and ".join(f"{count} {name}" for name, count in counts.items() if count)
         return f"; {found} differ from others by rounding alone" if found else ""
 
+    @cached_property
+    def blocks(self) -> Blocks:
+        operator = self.operator
+        fact = operator.structure.offdiagonal_bound
+        values = operator.values if isinstance(operator, Dense | Factored) else None
+
+        def minor(rows: slice, columns: slice, order: int) -> bool:
+            if self.proving is None:
+                return False
+            from rankscope.analyzer.proof import minor_of_block
+
+            return minor_of_block(operator, rows, columns, order, self.proving)
+
+        bound, because = (None, "") if fact is None else (fact.value, fact.because)
+        return Blocks(operator.matrix, distance(operator), bound, because, values, minor)
+
     def of(self, kind: type) -> Any:
         """The need of type `kind`."""
         return NEEDS[kind](self)
@@ -248,6 +281,7 @@ NEEDS: Final[Mapping[type, Callable[[Needs], Any]]] = {
     Rows: lambda needs: needs.rows,
     Scores: lambda needs: needs.scores,
     Bounds: lambda needs: needs.bounds,
+    Blocks: lambda needs: needs.blocks,
     Storage: lambda needs: needs.operator.storage,
     Numerics: lambda needs: needs.numerics,
 }
@@ -259,6 +293,7 @@ TOPICS: Final[Mapping[type, str]] = {
     Spectrum: "spectrum",
     Smallest: "log10_sigma_min",
     Scores: "rank_scores",
+    Blocks: "offdiagonal_rank",
 }
 """Under which name the proofs of a need are noted."""
 

@@ -80,6 +80,24 @@ def by_minor(operator: Operator, low: int, high: int, ledger: Ledger) -> RankPro
     return RankProof(low, high, "no minor was separated from zero")
 
 
+def minor_of_block(operator: Operator, rows: slice, columns: slice, order: int, ledger: Ledger) -> bool:
+    """Whether a minor of this order, of some rows and columns of a matrix, was shown not to vanish."""
+    topic = "offdiagonal_rank"
+    if not order:
+        return True
+    chosen = pivots(operator.matrix[rows, columns], order)
+    first, second = [i + (rows.start or 0) for i in chosen[0]], [j + (columns.start or 0) for j in chosen[1]]
+    for bits in widening(128):
+        route = f"minor of order {order} beside the diagonal in {bits} bits"
+        if not ledger.affords(topic, route, 6 * product_cost((order, order), bits), ball_memory(operator.shape, bits)):
+            return False
+        with precision(bits):
+            if not part(balls(operator), first, second).det().contains(0):
+                return True
+        ledger.note(topic, f"{route}: not separated from zero")
+    return False
+
+
 def pivots(matrix: Any, order: int) -> tuple[list[int], list[int]]:
     """Rows and columns of a well-conditioned square part: pivoted QR chooses the columns, then the rows of those."""
     from scipy.linalg import qr

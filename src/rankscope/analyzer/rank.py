@@ -91,11 +91,7 @@ def rank_numerical(spectrum: Spectrum, numerics: Numerics, storage: Storage) -> 
     and `high` say what it can be. `details` hold the tolerance, the values on either side of it, the gap between
     them (their ratio), and the counts at a ladder of relative tolerances.
     """
-    rule = numerics.rule or ("numpy" if storage is FLOAT64 else "storage")
-    if numerics.rtol is not None:
-        rule, tolerance = "rtol", tolerances(lambda s, _: float(numerics.rtol or 0) * s.largest, spectrum, storage)
-    else:
-        tolerance = tolerances(RULES[rule].function, spectrum, storage)
+    rule, tolerance = chosen_tolerance(spectrum, numerics, storage)
     reading = count_above(spectrum.values, spectrum.error, tolerance)
     details = {"rule": rule, **around(spectrum, tolerance.value), "ladder": ladder(spectrum)}
     if storage is not FLOAT64:
@@ -119,6 +115,14 @@ class Tolerance:
     value: float
     low: float
     high: float
+
+
+def chosen_tolerance(spectrum: Spectrum, numerics: Numerics, storage: Storage) -> tuple[str, Tolerance]:
+    """The name of the rule that was asked for, or of the default, and its tolerance."""
+    if numerics.rtol is not None:
+        return "rtol", tolerances(lambda s, _: float(numerics.rtol or 0) * s.largest, spectrum, storage)
+    rule = numerics.rule or ("numpy" if storage is FLOAT64 else "storage")
+    return rule, tolerances(RULES[rule].function, spectrum, storage)
 
 
 def tolerances(rule: Callable[[Spectrum, Storage], float], spectrum: Spectrum, storage: Storage) -> Tolerance:
@@ -264,7 +268,7 @@ def rank_scores(scores: Scores) -> Reading:
     tolerance = Tolerance(relative * largest, relative * (largest - error), relative * (largest + error))
     found = count_above(scores.values, scores.error, tolerance)
     if scores.d is None:
-        method = "of the scores with their positions, which are no product q kᵀ"
+        method = "of the scores, which are no product q kᵀ"
         return replace(found, guarantee=scores.guarantee, method=method, subject="stored")
     method = f"of q kᵀ; at most {min(*scores.shape, scores.d)}"
     return replace(found, guarantee=scores.guarantee, method=method, subject="factors")

@@ -19,7 +19,7 @@ from rankscope.attention.existing import digest_of
 from rankscope.attention.kernels import KERNELS, FeatureKernel, Kernel, RecurrenceKernel, ScoreKernel
 from rankscope.attention.linear import from_features
 from rankscope.attention.masks import Mask, parse
-from rankscope.attention.operators import Operator, Origin
+from rankscope.attention.operators import Dense, Factored, Operator, Origin
 from rankscope.attention.positions import POSITIONS, Place, Position
 from rankscope.attention.recurrence import from_recurrence
 from rankscope.attention.request import EmptyRows, Request
@@ -106,8 +106,8 @@ def from_logits(
     base = origin or Origin(label="attention", source="scores")
     how = How(mask, kernel, position, scale, dtype, empty_rows)
     tokens = Pair(np.zeros((len(values), 0)), np.zeros((values.shape[1], 0)))
-    made = requested(base, how, tokens, values.shape, digest_of(values))
-    return built(replace(made[0], scores=values), made[1])
+    request = requested(base, how, tokens, values.shape, digest_of(values))
+    return built(replace(request, scores=values))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -136,11 +136,11 @@ def of_tokens(base: Origin, how: How, queries: Array, keys: Array, values: Array
             )
         check_finite(values, f"the values{place}")
     shape = len(queries), len(keys)
-    request, chosen = requested(base, how, Pair(queries, keys), shape, digest_of(queries, keys))
-    return built(replace(request, values=values), chosen)
+    request = requested(base, how, Pair(queries, keys), shape, digest_of(queries, keys))
+    return built(replace(request, values=values))
 
 
-def requested(base: Origin, how: How, tokens: Pair, shape: tuple[int, int], digest: str) -> tuple[Request, Kernel]:
+def requested(base: Origin, how: How, tokens: Pair, shape: tuple[int, int], digest: str) -> Request:
     """What is asked for, with its names resolved and every refusal that costs no arithmetic."""
     rows, columns = shape
     if how.empty_rows not in get_args(EmptyRows):
@@ -174,28 +174,25 @@ def requested(base: Origin, how: How, tokens: Pair, shape: tuple[int, int], dige
     head = base.head or 0
     place = Place(columns, head, max(how.heads, head + 1), base.seed or 0, base.layer or 0)
     stored_as = storage_of(how.dtype)
-    return Request(tokens, mask, seen, how.scale, stored_as, how.empty_rows, described, position, place), kernel
+    return Request(tokens, mask, seen, how.scale, stored_as, how.empty_rows, described, position, place, kernel)
 
 
-def built(request: Request, kernel: Kernel) -> Operator:
-    """The operator that a request and a kernel make."""
-    match kernel:
-        case ScoreKernel():
-            return from_scores(request, kernel)
-        case FeatureKernel():
-            check_tokens(request, kernel)
-            return from_features(request, kernel)
-        case RecurrenceKernel():
-            check_tokens(request, kernel)
-            return from_recurrence(request, kernel)
-
-
-def check_tokens(request: Request, kernel: Kernel) -> None:
-    """Refuse scores where queries and keys are needed."""
-    if request.scores is not None:
+def built(request: Request) -> Operator:
+    """The operator that was asked for, which remembers how."""
+    kernel = request.kernel
+    if request.scores is not None and not isinstance(kernel, ScoreKernel):
         raise error(
             "RS003", f"the kernel {kernel.label} with scores", "it acts on queries and keys: take a kernel of scores"
         )
+    made: Dense | Factored
+    match kernel:
+        case ScoreKernel():
+            made = from_scores(request, kernel)
+        case FeatureKernel():
+            made = from_features(request, kernel)
+        case RecurrenceKernel():
+            made = from_recurrence(request, kernel)
+    return replace(made, request=request)
 
 
 def check_accepted(kernel: Kernel, mask: Mask, seen: Boolean, position: Position) -> None:
@@ -207,8 +204,13 @@ def check_accepted(kernel: Kernel, mask: Mask, seen: Boolean, position: Position
     if not accepted:
         remedy = {"everything": "bidirectional", "triangle": "causal or anticausal"}[kernel.masks]
         raise error("RS003", f"the mask {mask.label} with the kernel {kernel.label}", f"it takes the mask {remedy}")
-    turning = position.bias is None and len(position.pieces) == 1
-    accepted = {"any": True, "rotations": turning, "none": position.label == "none"}[kernel.positions]
+    if position.tokens is not None:
+        raise error(
+            "RS003",
+            f"the position {position.label}, which acts on tokens, with queries and keys",
+            "add it to your tokens before they are projected, or take an ensemble of tokens (--ensemble tokens)",
+        )
+    accepted = {"any": True, "rotations": position.factored, "none": position.idle}[kernel.positions]
     if not accepted:
         remedy = {
             "rotations": "it takes positions that turn queries and keys, such as rope",

@@ -11,7 +11,7 @@ import numpy as np
 
 from rankscope.arrays import EPS, FLOAT64, TINIEST, UNIT, Boolean, Float64, check_finite, power_of_two, rounded, scaled
 from rankscope.attention.kernels import FeatureKernel
-from rankscope.attention.operators import Dense, Diagonal, Factored, Operator, norm
+from rankscope.attention.operators import Dense, Diagonal, Factored, norm
 from rankscope.attention.request import (
     Request,
     distinct_tokens,
@@ -30,7 +30,7 @@ TOO_SMALL: Final = 2.0**-960
 """A sum of weights below which their terms, or the weights divided by it, leave the range of full precision."""
 
 
-def from_features(request: Request, kernel: FeatureKernel) -> Operator:
+def from_features(request: Request, kernel: FeatureKernel) -> Dense | Factored:
     """Linear attention: φ(q)·φ(k), divided by its sum over the keys that a query sees."""
     seen, storage = request.seen, request.storage
     features, given = scaled_features(request, kernel)

@@ -5,8 +5,10 @@ factors, or the stored numbers themselves. What is held in float64 differs from 
 carries a bound on that.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, Optional
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +19,24 @@ from rankscope.attention.structure import Structure, of_array
 from rankscope.attention.subject import Pair, Products, Recurrence, Weights
 from rankscope.records import Subject
 
+if TYPE_CHECKING:
+    from rankscope.attention.request import Request
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a measure tends to as a matrix grows, and the formula."""
+
+    value: float
+    formula: str
+
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a matrix comes from: the columns of `records.Matrix` that do not depend on its numbers, and its place."""
+    """Where a matrix comes from: the columns of `records.Matrix` that do not depend on its numbers, and its place.
+
+    `limits` hold, by measure, what theory says of large matrices of this kind.
+    """
 
     label: str = "array"
     d: int | None = None
@@ -38,6 +54,8 @@ class Origin:
     over: str | None = None
     seed: int | None = None
     notes: tuple[str, ...] = ()
+    ensemble: str | None = None
+    limits: Mapping[str, Limit] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,7 +87,7 @@ class Dense:
     `diagonal` is the diagonal of the subject; `support` the number of keys each row may see; `scores` the pair whose
     product gave the scores, or the scores where they are no product, and `max_logit` their largest value, where they
     are known. `definition` holds the given numbers that make the subject exactly; it is None where the subject is what
-    is stored. `values` (m × d_v) are what the head mixes, where they are known.
+    is stored. `values` (m × d_v) are what the head mixes, where they are known, and `request` what was asked for.
     """
 
     matrix: Array
@@ -85,6 +103,7 @@ class Dense:
     origin: Origin = field(default_factory=Origin)
     definition: Weights | Products | Recurrence | None = None
     values: Float64 | None = None
+    request: Optional["Request"] = None
 
     __repr__ = shown
 
@@ -106,6 +125,7 @@ class Factored:
     origin: Origin = field(default_factory=Origin)
     storage: Storage = FLOAT64
     values: Float64 | None = None
+    request: Optional["Request"] = None
 
     __repr__ = shown
 

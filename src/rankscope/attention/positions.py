@@ -43,18 +43,24 @@ class Position:
 
     `turn(x, place)` turns queries and keys (n × d) at real places; `pieces` say at which, and several of them glue
     several score matrices. `bias(i, j, place)` is added to the scores. Turning keeps the rank of the scores at most d;
-    gluing and biases need not.
+    gluing and biases need not. `tokens(i, width)` is added to tokens before they are projected, where tokens are known.
     """
 
     label: str
     turn: Callable[[Any, Any], Any] | None = None
     pieces: tuple[Piece, ...] = (Piece(lambda i: i, lambda j: j),)
     bias: Callable[[Any, Any, Place], Any] | None = None
+    tokens: Callable[[Any, int], Any] | None = None
 
     @property
     def factored(self) -> bool:
         """Whether the scores are still a product of queries and keys."""
         return self.bias is None and len(self.pieces) == 1
+
+    @property
+    def idle(self) -> bool:
+        """Whether queries, keys and scores stay as they are."""
+        return self.factored and self.turn is None
 
 
 POSITIONS: Final = Registry[Callable[..., Position]]("position")
@@ -66,6 +72,19 @@ position = POSITIONS
 def none() -> Position:
     """No position: tokens are a set."""
     return Position("none")
+
+
+@position
+def sinusoidal(base: float = 10000.0) -> Position:
+    """sin and cos of i·base^(−2k/width) are added to tokens: needs an ensemble of tokens (Vaswani et al. 2017)."""
+
+    def added(i: Any, width: int) -> Any:
+        import numpy as np
+
+        angles = np.asarray(i, dtype=np.float64)[:, None] * frequencies(width + width % 2, base)
+        return np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(len(angles), -1)[:, :width]
+
+    return Position(named("sinusoidal", base=(base, 10000.0)), tokens=added)
 
 
 @position

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from rankscope.arrays import EPS, TINIEST, UNIT, Float64, check_finite, rounded
 from rankscope.attention.kernels import RecurrenceKernel
-from rankscope.attention.operators import Dense, Diagonal, Operator, norm
+from rankscope.attention.operators import Dense, Diagonal, norm
 from rankscope.attention.request import Request, stored_away, structure_of, turned
 from rankscope.attention.structure import Fact
 from rankscope.attention.subject import Recurrence
 
 
-def from_recurrence(request: Request, kernel: RecurrenceKernel) -> Operator:
+def from_recurrence(request: Request, kernel: RecurrenceKernel) -> Dense:
     """The attention of a recurrence over a triangle, forward or backward."""
     seen, storage = request.seen, request.storage
     size = len(seen)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankscope.arrays import FLOAT64, Array, Boolean, Float64, Storage
+from rankscope.attention.kernels import Kernel
 from rankscope.attention.masks import Mask
 from rankscope.attention.operators import Diagonal, Origin, norm
 from rankscope.attention.positions import Piece, Place, Position
@@ -27,7 +28,8 @@ ELEMENTARY: Final = 8
 @dataclass(frozen=True, eq=False, repr=False)
 class Request:
     """What a matrix is to be made of: queries and keys, or scores; mask (also evaluated, as `seen`), scale, storage,
-    policy and origin; the position with what it may depend on; and the values that the head mixes, if they are known.
+    policy and origin; the position with what it may depend on; the kernel; and the values that the head mixes, if they
+    are known.
     """
 
     tokens: Pair
@@ -39,6 +41,7 @@ class Request:
     origin: Origin
     position: Position
     place: Place
+    kernel: Kernel
     scores: Float64 | None = None
     values: Float64 | None = None
 

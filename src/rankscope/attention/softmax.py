@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rankscope.arrays import FLOAT64, UNIT, Boolean, Float64, check_finite, rounded
 from rankscope.attention.kernels import ScoreKernel
 from rankscope.attention.masks import Mask
-from rankscope.attention.operators import Dense, Diagonal, Operator, norm
+from rankscope.attention.operators import Dense, Diagonal, norm
 from rankscope.attention.request import (
     ELEMENTARY,
     Request,
@@ -31,7 +31,7 @@ from rankscope.attention.subject import Pair, Weights
 from rankscope.errors import error
 
 
-def from_scores(request: Request, kernel: ScoreKernel) -> Operator:
+def from_scores(request: Request, kernel: ScoreKernel) -> Dense:
     """Softmax attention, and every kernel with positive weights: A = exp(t − logsumexp t), t = log w(s)."""
     seen, storage = request.seen, request.storage
     scores, pair = scored(request)

@@ -35,11 +35,16 @@ def analyze(
     kernel: o.Kernel = None,
     position: o.Position = None,
     scale: o.Scale = None,
+    ensemble: o.Ensemble = None,
+    init: o.Init = None,
+    shared: o.Shared = False,
     seed: o.Seed = None,
     seeds: o.Seeds = None,
     heads: o.Heads = None,
+    kv_heads: o.KvHeads = None,
     layers: o.Layers = None,
     plan: o.Plan = None,
+    queries: o.Queries = None,
     dtype: o.Dtype = None,
     empty_rows: o.EmptyRows = None,
     origin: From = None,
@@ -47,6 +52,8 @@ def analyze(
     measure: o.Measures = None,
     rule: o.Rule = None,
     rtol: o.Rtol = None,
+    null: o.Null = False,
+    null_seeds: o.NullSeeds = None,
     prove: o.Prove = False,
     budget: o.Budget = None,
     spectrum: o.Spectrum = "lapack",
@@ -78,19 +85,28 @@ def analyze(
     o.run_plugins(plugin)
     made: dict[str, Any] = {
         "n": n, "d": d, "mask": mask, "kernel": kernel, "position": position, "scale": scale, "heads": heads,
-        "layers": layers, "plan": plan, "dtype": dtype, "empty_rows": empty_rows,
+        "layers": layers, "plan": plan, "dtype": dtype, "empty_rows": empty_rows, "ensemble": ensemble, "init": init,
+        "shared": shared or None, "kv_heads": kv_heads, "queries": queries,
     }  # fmt: skip
     sources: tuple[Source, ...]
+    of_null: int | None = None
     if file is None:
         for name, value in (("--from", origin), ("--key", key)):
             if value is not None:
                 raise error("RS003", f"{name} {value} without a file", "name the file to analyse")
         sources = tuple(o.synthetic_of(made, each) for each in o.seeds_of(seed, seeds))
     else:
+        of_null = made.pop("d") if null else None
         sources = (file_source(file, {**made, "seed": seed, "seeds": seeds}, origin, key),)
     numerics = numerics_of(rule, rtol, prove or certificate is not None, budget, spectrum)
     study = Study(
-        sources, tuple(o.split("--measure", measure)), numerics, blas_threads, certify=certificate is not None
+        sources,
+        tuple(o.split("--measure", measure)),
+        numerics,
+        blas_threads,
+        certify=certificate is not None,
+        null=o.null_count(null, null_seeds),
+        null_d=of_null,
     )
     showing = Showing(
         format=format,
@@ -114,7 +130,7 @@ def file_source(path: Path, made: dict[str, Any], origin: Literal["stored", "sco
         if name not in of_file and value is not None:
             raise error(
                 "RS003",
-                f"--{name.replace('_', '-')} {value} with the file {path.name!r}",
+                f"--{name.replace('_', '-')}{'' if value is True else f' {value}'} with the file {path.name!r}",
                 "leave it out: the file decides it",
             )
     given = {name: made[name] for name in of_file if made[name] is not None}

@@ -1,11 +1,13 @@
-"""`rankscope compare`: the same queries and keys under several masks and kernels, side by side."""
+"""`rankscope compare`: masks, kernels, positions, ensembles and scales side by side, under equal conditions."""
 
-from typing import Annotated
+from itertools import product
+from typing import Annotated, Any
 
 import typer
 
 from rankscope.cli import options as o
 from rankscope.cli.output import Showing, run_and_show
+from rankscope.errors import error
 
 Masks = Annotated[
     list[str] | None,
@@ -17,12 +19,21 @@ Kernels = Annotated[
     list[str] | None,
     typer.Option("--kernel", help="Kernels (repeatable, or with commas). (default: softmax)", rich_help_panel=o.MATRIX),
 ]
-
 Positions = Annotated[
     list[str] | None,
     typer.Option(
         "--position", help="Positions (repeatable, or with commas). (default: none)", rich_help_panel=o.MATRIX
     ),
+]
+Ensembles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ensemble", help="Ensembles (repeatable, or with commas). (default: gaussian)", rich_help_panel=o.MATRIX
+    ),
+]
+Scales = Annotated[
+    list[str] | None,
+    typer.Option("--scale", help="Scales (repeatable, or with commas). (default: 1)", rich_help_panel=o.MATRIX),
 ]
 
 
@@ -30,9 +41,13 @@ def compare(
     mask: Masks = None,
     kernel: Kernels = None,
     position: Positions = None,
+    ensemble: Ensembles = None,
+    scale: Scales = None,
     n: o.N = None,
     d: o.D = None,
-    scale: o.Scale = None,
+    init: o.Init = None,
+    shared: o.Shared = False,
+    queries: o.Queries = None,
     seed: o.Seed = None,
     seeds: o.Seeds = None,
     dtype: o.Dtype = None,
@@ -40,6 +55,8 @@ def compare(
     measure: o.Measures = None,
     rule: o.Rule = None,
     rtol: o.Rtol = None,
+    null: o.Null = False,
+    null_seeds: o.NullSeeds = None,
     prove: o.Prove = False,
     budget: o.Budget = None,
     spectrum: o.Spectrum = "lapack",
@@ -55,26 +72,44 @@ def compare(
     plugin: o.Plugin = None,
     debug: o.Debug = False,
 ) -> None:
-    """The same queries and keys under several masks and kernels, side by side.
+    """The same queries and keys under several masks, kernels, positions or scales, or several ensembles, side by side.
 
     rankscope compare --mask bidirectional,causal,prefix:128
+
+    rankscope compare --mask causal --kernel softmax,linear,retnet,delta -m effective_rank,offdiagonal_rank
     """
     o.set_threads(blas_threads)
     from rankscope.analyzer.numerics import numerics_of
     from rankscope.study import Study
 
     o.run_plugins(plugin)
-    made = {"n": n, "d": d, "scale": scale, "dtype": dtype, "empty_rows": empty_rows}
-    sources = tuple(
-        o.synthetic_of({**made, "mask": each_mask, "kernel": each_kernel, "position": each_position}, each_seed)
-        for each_kernel in o.split("--kernel", kernel) or ["softmax"]
-        for each_position in o.split("--position", position) or ["none"]
-        for each_mask in o.split("--mask", mask) or ["bidirectional", "causal"]
-        for each_seed in o.seeds_of(seed, seeds)
-    )
+    made = {
+        "n": n, "d": d, "init": init, "shared": shared or None, "queries": queries, "dtype": dtype,
+        "empty_rows": empty_rows,
+    }  # fmt: skip
+    varied: dict[str, list[Any]] = {
+        "ensemble": o.split("--ensemble", ensemble) or ["gaussian"],
+        "scale": [number_of(each) for each in o.split("--scale", scale)] or [None],
+        "kernel": o.split("--kernel", kernel) or ["softmax"],
+        "position": o.split("--position", position) or ["none"],
+        "mask": o.split("--mask", mask) or ["bidirectional", "causal"],
+    }
+    seed_of = o.seeds_of(seed, seeds)
+    choices = [dict(zip(varied, each, strict=True)) for each in product(*varied.values())]
+    sources = tuple(o.synthetic_of({**made, **each}, number) for each in choices for number in seed_of)
     numerics = numerics_of(rule, rtol, prove, budget, spectrum)
-    study = Study(sources, tuple(o.split("--measure", measure)), numerics, blas_threads)
+    study = Study(
+        sources, tuple(o.split("--measure", measure)), numerics, blas_threads, null=o.null_count(null, null_seeds)
+    )
     showing = Showing(
         format=format, outputs=output, figure=figure, require=require, quiet=quiet, verbose=verbose, timing=timing
     )
     run_and_show(study, showing, workers)
+
+
+def number_of(text: str) -> float:
+    """A number that was typed in a list."""
+    try:
+        return float(text)
+    except ValueError:
+        raise error("RS002", f"--scale {text}", "give numbers separated by commas") from None

@@ -8,18 +8,19 @@ import typer
 
 from rankscope.cli import options as o
 
-KINDS = ("masks", "kernels", "positions", "plans", "measures", "rules", "figures")
+KINDS = ("masks", "kernels", "positions", "ensembles", "initialisations", "plans", "measures", "rules", "figures")
 LONGEST_NAME = 24
 """Longer ones have a line of their own."""
 
 Kind = Annotated[
-    Literal["masks", "kernels", "positions", "plans", "measures", "rules", "figures"] | None,
+    Literal["masks", "kernels", "positions", "ensembles", "initialisations", "plans", "measures", "rules", "figures"]
+    | None,
     typer.Argument(help="One kind only."),
 ]
 
 
 def listing(kind: Kind = None, plugin: o.Plugin = None, debug: o.Debug = False) -> None:
-    """Every mask, kernel, position, plan, measure, rule and figure that can be named.
+    """Every mask, kernel, position, ensemble, plan, measure, rule and figure that can be named.
 
     rankscope list masks
     """
@@ -51,6 +52,14 @@ def entries(kind: str) -> Iterable[tuple[str, str]]:
             from rankscope.attention.positions import POSITIONS
 
             return [(entry.usage, entry.help) for entry in POSITIONS]
+        case "ensembles":
+            from rankscope.generators.ensembles import ENSEMBLES
+
+            return [(entry.usage, entry.help) for entry in ENSEMBLES]
+        case "initialisations":
+            from rankscope.generators.initial import INITIALISATIONS
+
+            return [(entry.name, entry.help) for entry in INITIALISATIONS]
         case "plans":
             from rankscope.generators.plans import PLANS
 

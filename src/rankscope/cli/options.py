@@ -34,6 +34,26 @@ Position = Annotated[
     ),
 ]
 Scale = Annotated[float | None, typer.Option(help="Multiplies the scores q·k/√d. (default: 1)", rich_help_panel=MATRIX)]
+Ensemble = Annotated[
+    str | None,
+    typer.Option(
+        help="What is drawn: see 'rankscope list ensembles'. (default: gaussian queries and keys)",
+        rich_help_panel=MATRIX,
+    ),
+]
+Init = Annotated[
+    str | None,
+    typer.Option(help="How W_Q and W_K start, for ensembles of tokens. (default: lecun)", rich_help_panel=MATRIX),
+]
+Shared = Annotated[bool, typer.Option("--shared", help="Keys are the queries: Q = K.", rich_help_panel=MATRIX)]
+Queries = Annotated[
+    int | None,
+    typer.Option(help="Number of queries, where not that of keys: cross-attention.", rich_help_panel=MATRIX),
+]
+KvHeads = Annotated[
+    int | None,
+    typer.Option(help="Heads of keys, each shared by a group of heads of queries.", rich_help_panel=MATRIX),
+]
 Seed = Annotated[
     int | None, typer.Option(help="Seed of the random queries and keys. (default: 0)", rich_help_panel=MATRIX)
 ]
@@ -42,7 +62,9 @@ Heads = Annotated[int | None, typer.Option(help="Heads in each layer. (default: 
 Layers = Annotated[int | None, typer.Option(help="Layers. (default: 1)", rich_help_panel=MATRIX)]
 Plan = Annotated[
     str | None,
-    typer.Option(help="Which head looks which way: uniform, heads, alternating-heads, layers.", rich_help_panel=MATRIX),
+    typer.Option(
+        help="Masks by layer and head: see 'rankscope list plans'. (default: uniform)", rich_help_panel=MATRIX
+    ),
 ]
 Dtype = Annotated[
     str | None,
@@ -68,6 +90,13 @@ Rule = Annotated[
 Rtol = Annotated[
     float | None, typer.Option(help="Tolerance of the numerical rank, times σ₁.", rich_help_panel=NUMERICS)
 ]
+Null = Annotated[
+    bool,
+    typer.Option(
+        "--null", help="Beside each number that of matched random attention, over seeds.", rich_help_panel=NUMERICS
+    ),
+]
+NullSeeds = Annotated[int | None, typer.Option(min=2, help="Seeds for --null. (default: 10)", rich_help_panel=NUMERICS)]
 Prove = Annotated[
     bool,
     typer.Option(
@@ -195,6 +224,13 @@ def seeds_of(seed: int | None, seeds: str | None) -> list[int]:
         f"--seeds {seeds}",
         f"write a half-open range such as 0:20 of at most {MOST_SEEDS} seeds, or a list such as 1,2,5",
     )
+
+
+def null_count(null: bool, seeds: int | None) -> int:
+    """How many matched random matrices each matrix is compared with."""
+    if seeds is not None and not null:
+        raise error("RS003", f"--null-seeds {seeds} without --null", "add --null")
+    return (seeds or 10) if null else 0
 
 
 def synthetic_of(given: dict[str, Any], seed: int) -> "Synthetic":

@@ -95,6 +95,30 @@ def error_text(record: Record) -> str:
 
 
 def reason(record: Record, table: Table) -> str:
+    """What the value compares with, and why it is what it is."""
+    return "; ".join(part for part in (null_text(record), limit_text(record), why(record, table)) if part)
+
+
+def null_text(record: Record) -> str:
+    """The same measure of matched random attention; empty where there was no comparison."""
+    if record.null_count is None:
+        return ""
+    if record.null_mean is None:
+        return "null —"
+    spread = "" if record.null_sd is None else f" ± {short(record.null_sd)}"
+    return f"null {number(record.null_mean, 5)}{spread}"
+
+
+def limit_text(record: Record) -> str:
+    """What theory says of large matrices of the same kind."""
+    limit = record.details.get("limit")
+    if limit is None:
+        return ""
+    value, formula = number(limit, 6), record.details["limit_formula"]
+    return f"limit {value}" + ("" if formula == value else f" = {formula}")
+
+
+def why(record: Record, table: Table) -> str:
     """Why the value is what it is: tolerance and gap, error, or the method."""
     details: Any = record.details
     if record.status != "ok":

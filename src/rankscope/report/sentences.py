@@ -78,6 +78,7 @@ def exact_against_numerical(exact: Record, numerical: Record, size: int) -> str:
         )
     if exact.value is None and exact.high is not None and exact.high < size:
         bound = exact.because.partition(";")[0]
+        bound = bound if bound.startswith("at most") else f"between {exact.low} and {exact.high}: {bound}"
         return f"The rank is {bound} (proved). The numerical rank at the tolerance{bar} is {count}."
     if count == size:
         return (
@@ -118,6 +119,11 @@ def carried(records: dict[str, Record], size: int) -> Iterator[str]:
     if effective is None or effective.value is None:
         return
     close = stable is not None and stable.value is not None and stable.value < 1.1
+    if effective.null_mean is not None and effective.null_sd is not None:
+        count = counted(effective.null_count or 0, "seed")
+        spread = f"{number(effective.null_mean, 4)} ± {short(effective.null_sd)}"
+        yield f"Its effective rank is {effective.value:.4g} of {size}; matched random attention has {spread} ({count})."
+        return
     near = "The matrix is close to rank one by weight: " if close and size > 1 else "By weight, "
     yield f"{near}its effective rank is {effective.value:.4g} of {size}."
 

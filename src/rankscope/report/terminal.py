@@ -13,6 +13,7 @@ from rankscope.report.cells import (
     columns_of,
     compact,
     marked,
+    null_text,
     number,
     printable,
     reason,
@@ -73,7 +74,7 @@ def heading(matrix: Matrix, seed: int | None) -> str:
     size = f"n {matrix.rows}" if matrix.rows == matrix.columns else f"{matrix.rows} × {matrix.columns}"
     parts = [printable(matrix.label) + (" attention" if matrix.source == "synthetic" else ""), size]
     parts += [f"d {matrix.d}"] if matrix.d is not None else []
-    parts += [f"scale {matrix.scale:g}"] if matrix.scale is not None else []
+    parts += [f"scale {matrix.scale:g}"] if matrix.scale is not None and " scale " not in matrix.label else []
     parts += [f"seed {seed}"] if seed is not None else []
     return "   ".join([*parts, matrix.dtype])
 
@@ -163,6 +164,9 @@ def side_by_side(table: Table, width: int) -> list[str]:
                 lines.append(f"  {name.replace('logdet', 'sign'):<{first - 2}}{signs}".rstrip())
             row = "".join(f"{marked(r, matrix):>{room}}" for r, matrix in zip(found, table.matrices, strict=True))
             lines.append(f"  {name:<{first - 2}}{row}".rstrip())
+            nulls = [null_of(r) for r in found]
+            if any(nulls):
+                lines.append(f"  {'  null':<{first - 2}}" + "".join(f"{text}  ".rjust(room) for text in nulls).rstrip())
     both = any("[" in name for names in groups.values() for name in names)
     return [*lines, *footer(table, width), *(subjects(table, width) if both else [])]
 
@@ -192,7 +196,10 @@ def listed(table: Table, width: int) -> list[str]:
     wanted += [name for name in present if name not in wanted and len(present) <= len(SHORT)]
     cells = {(record.matrix, record.measure): record for record in reversed(table.records)}
     texts = {name: [compact(cells.get((m.id, name)), m) for m in table.matrices] for name in wanted}
-    widths = {name: max(len(HEADINGS.get(name, name)), *(len(text) for text in texts[name])) + 2 for name in wanted}
+    nulls = {name: [null_of(cells.get((m.id, name))) for m in table.matrices] for name in wanted}
+    texts |= {f"{name} null": found for name, found in nulls.items() if any(found)}
+    wanted = [each for name in wanted for each in (name, f"{name} null") if each in texts]
+    widths = {name: max(len(heading_of(name)), *(len(text) for text in texts[name])) + 2 for name in wanted}
     labels = [shortened(printable(matrix.label), max(30, width // 3)) for matrix in table.matrices]
     first = max(columns_of(label) for label in labels)
     shown: list[str] = []
@@ -200,14 +207,24 @@ def listed(table: Table, width: int) -> list[str]:
         if first + sum(widths[each] for each in [*shown, name]) <= width or not shown:
             shown.append(name)
     lines = [common_heading(table), ""]
-    lines.append(" " * first + "".join(f"{HEADINGS.get(name, name):>{widths[name]}}" for name in shown))
+    lines.append(" " * first + "".join(f"{heading_of(name):>{widths[name]}}" for name in shown))
     for i, (label, matrix) in enumerate(zip(labels, table.matrices, strict=True)):
         bad = next((r for r in table.of(matrix) if r.status != "ok"), None)
         row = f"  {bad.code}" if bad else "".join(f"{texts[name][i]:>{widths[name]}}" for name in shown)
         lines.append(f"{label}{' ' * (first - columns_of(label))}{row}".rstrip())
-    left_out = len(present) - len(shown)
+    left_out = len(present) - sum(name in present for name in shown)
     more = f"; {left_out} more measures with --format csv or json" if left_out > 0 else ""
     return [*lines, *footer(table, width, more)]
+
+
+def heading_of(name: str) -> str:
+    """The short name of a column: of a measure, or of its value for matched random attention."""
+    return "null" if name.endswith(" null") else HEADINGS.get(name, name)
+
+
+def null_of(record: Record | None) -> str:
+    """Mean and deviation of matched random attention, if there are any."""
+    return "" if record is None else null_text(record).removeprefix("null ")
 
 
 def complaints(table: Table) -> list[str]:
