@@ -46,7 +46,7 @@ def test_a_name_stays_what_it_is_whatever_was_imported_before() -> None:
     made = rs.attention([[1.0, 0.0]], [[0.5, 0.5]], mask="causal")
     assert not isinstance(made, list)
     assert made.shape == (1, 1)
-    assert list(inspect.signature(rs.attention).parameters)[:3] == ["q", "k", "mask"]
+    assert list(inspect.signature(rs.attention).parameters)[:4] == ["q", "k", "v", "mask"]
 
 
 ORDER = f"""

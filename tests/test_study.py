@@ -77,7 +77,7 @@ def test_functions_of_one_matrix_refuse_several(function: Any) -> None:
         ([np.eye(3), np.eye(4)], [(None, None)] * 2),
         ((np.eye(3), rs.matrix(np.eye(2))), [(None, None)] * 2),
         (rs.matrix(np.ones((2, 3, 3))), [(None, 0), (None, 1)]),
-        (rs.synthetic(n=4, d=2, heads=2), [(0, 0), (0, 1), (0, None)]),
+        (rs.synthetic(n=4, d=2, heads=2), [(0, 0), (0, 1), (0, None), (0, None)]),
     ],
     ids=["array", "nested list", "heads", "layers", "list of arrays", "tuple", "operators", "synthetic"],
 )
@@ -183,10 +183,11 @@ def test_the_study_says_everything_that_decides_the_numbers() -> None:
     assert source == {
         "kind": "synthetic", "n": 4, "d": 2, "mask": "causal", "kernel": "softmax", "position": "none", "scale": 1.0,
         "seed": 7, "heads": 1, "layers": 1, "plan": "uniform", "dtype": "float64", "empty_rows": "error",
+        "ensemble": "gaussian", "init": None, "shared": False, "kv_heads": None, "queries": None,
     }  # fmt: skip
     assert described == {
         "measures": ["hoyer"], "rule": None, "rtol": 1e-3, "prove": False, "budget": 60.0, "spectrum": "lapack",
-        "blas_threads": 1,
+        "blas_threads": 1, "null": 0, "null_d": None,
     }  # fmt: skip
 
 

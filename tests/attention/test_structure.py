@@ -183,7 +183,7 @@ def test_the_mean_of_both_triangles_has_no_sign_by_law() -> None:
 def test_a_mean_of_attention_on_both_sides_claims_nothing_of_the_determinant() -> None:
     made = rs.synthetic(n=6, d=4, heads=2, plan="heads")
     assert isinstance(made, list)
-    structure = made[-1].structure
+    structure = made[-2].structure
     assert structure.side.value == "none"
     assert structure.det_sign.value is None
     assert structure.row_sum.value == 1.0

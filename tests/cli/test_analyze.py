@@ -114,7 +114,7 @@ def test_neither_workers_nor_the_environment_change_a_byte() -> None:
     several.append(rankscope(*stack, env=environment(**threads, LC_ALL="C", TZ="Asia/Tokyo", PYTHONHASHSEED="7")))
     assert [done.status for done in several] == [0] * 4
     assert len({done.raw for done in several}) == 1
-    assert len(strict_json(several[0].raw)["matrices"]) == 5
+    assert len(strict_json(several[0].raw)["matrices"]) == 6
 
 
 def test_times_stand_in_the_result_only_when_they_were_asked_for() -> None:
@@ -168,7 +168,7 @@ def test_all_measures_are_more_than_the_default_ones() -> None:
     every, default = (
         {record["measure"] for record in document_of("--n", 8, *more)["records"]} for more in (["-m", "all"], [])
     )
-    assert every - default == {"dobrushin", "eigenvalues"}
+    assert every - default == {"dobrushin", "eigenvalues", "offdiagonal_rank", "rank_output"}
     assert default <= every
 
 
@@ -190,9 +190,9 @@ def test_plans_mix_directions_and_add_what_heads_and_layers_make_together() -> N
         return [(masks[r["matrix"]], r["layer"], r["head"], r["over"], r["sign"]) for r in found["records"]]
 
     heads = matrices("--plan", "heads", "--heads", "4")
-    assert [each[0] for each in heads] == ["causal", "causal", "anticausal", "anticausal", None]
-    assert [each[2] for each in heads] == [0, 1, 2, 3, None]
-    assert heads[-1][3] == "heads-mean"
+    assert [each[0] for each in heads] == ["causal", "causal", "anticausal", "anticausal", None, None]
+    assert [each[2] for each in heads] == [0, 1, 2, 3, None, None]
+    assert [head[3] for head in heads[-2:]] == ["heads-mean", "heads-concatenated"]
     assert [each[0] for each in matrices("--plan", "alternating-heads", "--heads", 4)][:4] == [
         "causal",
         "anticausal",

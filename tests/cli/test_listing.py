@@ -10,6 +10,8 @@ from rankscope.analyzer.rank import RULES
 from rankscope.attention.kernels import KERNELS
 from rankscope.attention.masks import MASKS
 from rankscope.attention.positions import POSITIONS
+from rankscope.generators.ensembles import ENSEMBLES
+from rankscope.generators.initial import INITIALISATIONS
 from rankscope.generators.plans import PLANS
 from rankscope.report.figure import names as figures
 from tests.process import called
@@ -18,6 +20,8 @@ NAMES: dict[str, Callable[[], list[str]]] = {
     "masks": MASKS.names,
     "kernels": KERNELS.names,
     "positions": POSITIONS.names,
+    "ensembles": ENSEMBLES.names,
+    "initialisations": INITIALISATIONS.names,
     "plans": PLANS.names,
     "measures": lambda: [each.name for each in chosen(("all",))],
     "rules": RULES.names,
@@ -78,7 +82,7 @@ def test_the_help_of_linear_attention_names_its_features(features: str) -> None:
 def test_measures_that_are_computed_only_when_named_say_so() -> None:
     named = {name for name, help in listed("measures").items() if help.endswith("Only when named.")}
     assert named == {entry.name for entry in measures() if not entry.function.default}
-    assert named == {"dobrushin", "eigenvalues"}
+    assert named == {"dobrushin", "eigenvalues", "offdiagonal_rank", "rank_output"}
 
 
 def test_an_unknown_kind_is_a_mistake_in_usage() -> None:

@@ -186,9 +186,9 @@ def test_a_large_certificate_has_its_numbers_beside_it(tmp_path: Path) -> None:
 def test_several_matrices_have_a_certificate_each(tmp_path: Path) -> None:
     called("analyze", "--n", 6, "--d", 2, "--heads", 2, "--certificate", tmp_path / "proof.json")
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["proof-0.json", "proof-1.json", "proof-2.json"]
+    assert names == [f"proof-{number}.json" for number in range(4)]
     kinds = [json.loads((tmp_path / name).read_text())["matrix"]["kind"] for name in names]
-    assert kinds == ["softmax", "softmax", "mean"]
+    assert kinds == ["softmax", "softmax", "mean", "concatenation"]
 
 
 def test_a_false_certificate_ends_with_status_1(tmp_path: Path) -> None:

@@ -3,14 +3,14 @@
 import pytest
 
 from rankscope.errors import RankscopeError
-from rankscope.generators.plans import PLANS, check_plan
+from rankscope.generators.plans import PLANS, Site, check_plan
 
 FORWARD, BACKWARD = "causal", "anticausal"
 
 
 def spread(name: str, layers: int, heads: int, mask: str = "prefix:3") -> list[list[str]]:
     plan = PLANS[name].function
-    return [[plan(layer, head, heads, mask) for head in range(heads)] for layer in range(layers)]
+    return [[plan(Site(layer, head, heads, 8, mask)) for head in range(heads)] for layer in range(layers)]
 
 
 def test_uniform_gives_every_head_the_mask_that_was_asked_for() -> None:

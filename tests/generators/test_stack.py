@@ -42,7 +42,8 @@ def test_a_stack_is_its_heads_then_the_means_then_the_product(plan: str, layers:
     found = made(plan=plan, layers=layers, heads=heads)
     places = [(layer, head, None) for layer in range(layers) for head in range(heads)]
     if heads > 1:
-        places += [(layer, None, "heads-mean") for layer in range(layers)]  # type: ignore[misc]
+        both = ("heads-mean", "heads-concatenated")
+        places += [(layer, None, over) for layer in range(layers) for over in both]  # type: ignore[misc]
     if layers > 1:
         places += [(None, None, "layers-product")]  # type: ignore[list-item]
     assert [(each.origin.layer, each.origin.head, each.origin.over) for each in found] == places
@@ -94,7 +95,7 @@ def test_the_product_of_alternating_layers_has_the_sum_of_their_logarithms() -> 
 
 
 def test_the_mean_of_both_directions_has_no_proved_sign() -> None:
-    mean = made(plan="heads", heads=2)[-1]
+    mean = made(plan="heads", heads=2)[-2]
     assert mean.structure.det_sign.value is None
     assert rs.logdet(mean).guarantee == "estimated"
     assert rs.rank_exact(mean).value is None
@@ -136,8 +137,8 @@ def test_compositions_of_rounded_matrices_are_made_of_what_is_stored(dtype: str)
 def test_nothing_is_made_before_it_is_asked_for() -> None:
     """A thousand heads of a size that no machine holds: the list of jobs is immediate."""
     jobs = list(Synthetic(n=10**6, d=64, mask="causal", heads=10, layers=100).jobs())
-    assert len(jobs) == 10 * 100 + 100 + 1
-    assert {job.shape for job in jobs} == {(10**6, 10**6)}
+    assert len(jobs) == 10 * 100 + 2 * 100 + 1
+    assert {job.shape for job in jobs} == {(10**6, 10**6), (10**6, 10**7)}
     with pytest.raises(RankscopeError, match="RS301"):
         jobs[0].make()
     with pytest.raises(RankscopeError, match="RS301"):

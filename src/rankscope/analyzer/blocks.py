@@ -64,7 +64,10 @@ def offdiagonal_rank(spectrum: Spectrum, numerics: Numerics, storage: Storage, b
     rule, tolerance = chosen_tolerance(spectrum, numerics, storage)
     held = scaled(blocks.matrix, -spectrum.exponent)
     away = float(np.ldexp(blocks.away, -spectrum.exponent))
-    sides = {name: profile(part, tolerance, away, blocks.bound) for name, part in triangles(held).items()}
+    sides = {}
+    for name, part in triangles(held).items():
+        bounds = [rows // 2, seen_across(part), *([] if blocks.bound is None else [blocks.bound])]
+        sides[name] = profile(part, tolerance, away, min(bounds))
     best = max(sides, key=lambda name: max(sides[name].counts))
     value = max(sides[best].counts)
     high = max(side.most for side in sides.values())
@@ -98,8 +101,22 @@ def triangles(matrix: Array) -> dict[str, Array]:
     return found | ({"upper": matrix.T} if above else {})
 
 
-def profile(matrix: Array, tolerance: Tolerance, away: float, bound: int | None) -> Side:
-    """The counts of A[k:, :k] over cuts k."""
+def seen_across(matrix: Array) -> int:
+    """An upper bound of the rank of every block A[k:, :k]: its rows, or its columns, that are not zero."""
+    size = len(matrix)
+    entries = np.tril(matrix != 0, -1)
+    rows, columns = np.zeros(size + 1, dtype=int), np.zeros(size + 1, dtype=int)
+    present = np.flatnonzero(entries.any(axis=1))
+    np.add.at(rows, entries[present].argmax(axis=1) + 1, 1)  # row i is in the blocks from its first entry to itself
+    np.add.at(rows, present + 1, -1)
+    present = np.flatnonzero(entries.any(axis=0))
+    np.add.at(columns, present + 1, 1)
+    np.add.at(columns, size - entries[::-1, present].argmax(axis=0), -1)
+    return int(np.minimum(np.cumsum(rows), np.cumsum(columns)).max(initial=0))
+
+
+def profile(matrix: Array, tolerance: Tolerance, away: float, bound: int) -> Side:
+    """The counts of A[k:, :k] over cuts k, of which none exceeds the bound."""
     size = len(matrix)
     middle = size // 2
     if size <= SMALL:
@@ -109,7 +126,7 @@ def profile(matrix: Array, tolerance: Tolerance, away: float, bound: int | None)
         cuts = list(range(1, size))
         found = [min(k, size - k) for k in cuts]
         return Side(cuts, found, middle, "the middle block has full rank, and so has every other")
-    expected = center if bound is None else max(center, min(bound, middle))
+    expected = min(bound, center + SPARE)
     if 4 * (expected + SPARE) <= size:
         side = sketched(matrix, expected + SPARE, tolerance, away, bound)
         if side is not None:
@@ -125,13 +142,13 @@ def count(block: Array, tolerance: Tolerance, away: float) -> int:
     return int(np.count_nonzero(values - errors > tolerance.high))
 
 
-def counted(matrix: Array, cuts: list[int], tolerance: Tolerance, away: float, bound: int | None) -> Side:
+def counted(matrix: Array, cuts: list[int], tolerance: Tolerance, away: float, bound: int) -> Side:
     """Counts from a decomposition of each block."""
     counts = [count(matrix[k:, :k], tolerance, away) for k in cuts]
     return Side(cuts, counts, most(cuts, counts, len(matrix), bound), f"{len(cuts)} blocks decomposed")
 
 
-def sketched(matrix: Array, width: int, tolerance: Tolerance, away: float, bound: int | None) -> Side | None:
+def sketched(matrix: Array, width: int, tolerance: Tolerance, away: float, bound: int) -> Side | None:
     """Counts from sketches of this width on a grid; None where one of them is full, so that more may be there."""
     size = len(matrix)
     cuts = np.unique(np.linspace(1, size - 1, CUTS).round().astype(int)).tolist()
@@ -146,14 +163,12 @@ def sketched(matrix: Array, width: int, tolerance: Tolerance, away: float, bound
         values = singular_values_of(sketch)
         noise = 2 * size * EPS * float(np.linalg.norm(left[:, k:])) * float(np.linalg.norm(products[k:]))
         counts.append(int(np.count_nonzero(values > bar + noise + away * width)))
-        if counts[-1] > width - SPARE // 2 and (bound is None or counts[-1] < bound):
+        if width - SPARE // 2 < counts[-1] < bound:
             return None
     return Side(cuts, counts, most(cuts, counts, size, bound), f"sketches of {width} columns at {len(cuts)} cuts")
 
 
-def corrected(
-    side: Side, matrix: Array, known: dict[int, int], tolerance: Tolerance, away: float, bound: int | None
-) -> Side:
+def corrected(side: Side, matrix: Array, known: dict[int, int], tolerance: Tolerance, away: float, bound: int) -> Side:
     """The profile of a sketch with the counts of blocks that were decomposed: the middle one and the one that leads."""
     lead = cut_of(side)
     exact = known | {lead: count(matrix[lead:, :lead], tolerance, away)}
@@ -169,11 +184,11 @@ def spectral_norm(matrix: Float64) -> float:
     return float(np.sqrt(np.linalg.eigvalsh(gram)[-1]))
 
 
-def most(cuts: list[int], counts: list[int], size: int, bound: int | None) -> int:
+def most(cuts: list[int], counts: list[int], size: int, bound: int) -> int:
     """The largest count that any cut can have, where counts of neighbouring cuts differ by at most one."""
     ends = [(0, 0), *zip(cuts, counts, strict=True), (size, 0)]
     between = max((b - a + m + n) // 2 for (a, m), (b, n) in pairwise(ends))
-    return min(between, size // 2, size if bound is None else bound)
+    return min(between, bound)
 
 
 @measure(group="rank", default=False)

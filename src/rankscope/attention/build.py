@@ -24,7 +24,7 @@ from rankscope.attention.positions import POSITIONS, Place, Position
 from rankscope.attention.recurrence import from_recurrence
 from rankscope.attention.request import EmptyRows, Request
 from rankscope.attention.softmax import from_scores
-from rankscope.attention.structure import square
+from rankscope.attention.structure import refuse_false_facts, square
 from rankscope.attention.subject import Pair
 from rankscope.errors import error
 from rankscope.registry import nearest
@@ -160,6 +160,7 @@ def requested(base: Origin, how: How, tokens: Pair, shape: tuple[int, int], dige
         raise error(
             "RS101", given_type, "write allows() with comparisons, joined by & and |, so that it gives True or False"
         )
+    refuse_false_facts(mask, seen)
     check_accepted(kernel, mask, seen, position)
     described = replace(
         base,

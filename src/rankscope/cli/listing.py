@@ -15,7 +15,7 @@ LONGEST_NAME = 24
 Kind = Annotated[
     Literal["masks", "kernels", "positions", "ensembles", "initialisations", "plans", "measures", "rules", "figures"]
     | None,
-    typer.Argument(help="One kind only."),
+    typer.Argument(help="One kind only.", metavar="[KIND]"),
 ]
 
 

@@ -47,11 +47,11 @@ def remark(text: str, name: str = "") -> Entry:
     return Entry(Line2D([], [], linestyle="", marker=""), name, text)
 
 
-def write_title(axes: Axes, table: Table, matrices: list[Matrix]) -> None:
+def write_title(axes: Axes, table: Table, matrices: list[Matrix], what: str = "Singular values") -> None:
     """The label and shape of the matrix; below, what the matrices have in common, and the ranks of an only one."""
     labels, shapes = {label_of(matrix) for matrix in matrices}, {(matrix.rows, matrix.columns) for matrix in matrices}
     share = str(len(matrices)) + (f" of {len(table.matrices)}" if len(matrices) < len(table.matrices) else "")
-    several = f"Singular values of {share} matrices" if matrices else "Singular values"
+    several = f"{what} of {share} matrices" if matrices else what
     name = next(iter(labels)) if len(labels) == 1 else several
     count = f" ({share} matrices)" if len(table.matrices) > 1 and len(labels) == 1 else ""
     shape = "".join(f", {rows} × {columns}" for rows, columns in shapes) if len(shapes) == 1 else ""
