@@ -22,7 +22,6 @@ from rankscope.attention.existing import single
 from rankscope.attention.operators import Operator
 from rankscope.errors import RankscopeError, UsageError, error
 from rankscope.generators.memory import InMemory, in_memory
-from rankscope.generators.null import matched
 from rankscope.generators.stack import Job, Synthetic, Work
 from rankscope.records import Record, Table, mean_and_deviation
 
@@ -202,6 +201,8 @@ def analysed(operator: Operator, identity: int, study: Study, measures: list[Mea
     found = analyse(operator, identity, measures, study.numerics, certify=study.certify)
     if not study.null:
         return found
+    from rankscope.generators.null import matched
+
     plain = replace(study.numerics, prove=False, spectrum="lapack")
     others = [
         analyse(matched(operator, seed, study.null_d), identity, measures, plain).records for seed in range(study.null)

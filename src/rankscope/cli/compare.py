@@ -1,4 +1,4 @@
-"""`rankscope compare`: masks, kernels, positions, ensembles and scales side by side, under equal conditions."""
+"""`rankscope compare`: masks, kernels, positions, ensembles, scales and plans side by side, under equal conditions."""
 
 from itertools import product
 from typing import Annotated, Any
@@ -31,6 +31,10 @@ Ensembles = Annotated[
         "--ensemble", help="Ensembles (repeatable, or with commas). (default: gaussian)", rich_help_panel=o.MATRIX
     ),
 ]
+Plans = Annotated[
+    list[str] | None,
+    typer.Option("--plan", help="Plans (repeatable, or with commas). (default: uniform)", rich_help_panel=o.MATRIX),
+]
 Scales = Annotated[
     list[str] | None,
     typer.Option("--scale", help="Scales (repeatable, or with commas). (default: 1)", rich_help_panel=o.MATRIX),
@@ -43,10 +47,14 @@ def compare(
     position: Positions = None,
     ensemble: Ensembles = None,
     scale: Scales = None,
+    plan: Plans = None,
     n: o.N = None,
     d: o.D = None,
     init: o.Init = None,
     shared: o.Shared = False,
+    heads: o.Heads = None,
+    kv_heads: o.KvHeads = None,
+    layers: o.Layers = None,
     queries: o.Queries = None,
     seed: o.Seed = None,
     seeds: o.Seeds = None,
@@ -84,15 +92,18 @@ def compare(
 
     o.run_plugins(plugin)
     made = {
-        "n": n, "d": d, "init": init, "shared": shared or None, "queries": queries, "dtype": dtype,
-        "empty_rows": empty_rows,
+        "n": n, "d": d, "init": init, "shared": shared or None, "heads": heads, "kv_heads": kv_heads, "layers": layers,
+        "queries": queries, "dtype": dtype, "empty_rows": empty_rows,
     }  # fmt: skip
+    plans = o.split("--plan", plan) or ["uniform"]
+    masks: list[Any] = o.split("--mask", mask)
     varied: dict[str, list[Any]] = {
         "ensemble": o.split("--ensemble", ensemble) or ["gaussian"],
         "scale": [number_of(each) for each in o.split("--scale", scale)] or [None],
         "kernel": o.split("--kernel", kernel) or ["softmax"],
         "position": o.split("--position", position) or ["none"],
-        "mask": o.split("--mask", mask) or ["bidirectional", "causal"],
+        "plan": plans,
+        "mask": masks or (["bidirectional", "causal"] if plans == ["uniform"] else [None]),
     }
     seed_of = o.seeds_of(seed, seeds)
     choices = [dict(zip(varied, each, strict=True)) for each in product(*varied.values())]

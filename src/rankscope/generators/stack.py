@@ -130,20 +130,23 @@ class Synthetic:
         parts = [made.label if made.label != "gaussian" else "", f"init {self.init}" if self.init else ""]
         return " ".join(filter(None, [*parts, "shared" if self.shared else ""])) or None
 
+    def named(self, mask: str) -> str:
+        """A label of everything that is not the default of this ensemble."""
+        position = "" if self.position == "none" else self.position
+        scale = "" if self.scale == 1 else f"scale {self.scale:g}"
+        return " ".join(filter(None, [mask, self.kernel, position, self.described_ensemble, scale]))
+
     def origin(self, mask: str, layer: int, head: int) -> Origin:
         """What is known of a head before it is made."""
         several = self.heads > 1 or self.layers > 1
         place = f" layer {layer} head {head}" if several else ""
-        position = "" if self.position == "none" else self.position
-        scale = "" if self.scale == 1 else f"scale {self.scale:g}"
-        label = " ".join(filter(None, [mask, self.kernel, position, self.described_ensemble, scale]))
         made = ENSEMBLES.build(self.ensemble)
         return Origin(
-            label=label + place,
+            label=self.named(mask) + place,
             d=None if made.weights else self.d,
             mask=mask,
             kernel=self.kernel,
-            position=position or None,
+            position=None if self.position == "none" else self.position,
             plan=self.plan,
             scale=self.scale,
             dtype=self.dtype,
@@ -200,9 +203,11 @@ class Synthetic:
             "layers-product": f"product over {self.layers} layers",
         }[over]
         place = f" of layer {layer}" if layer is not None and self.layers > 1 else ""
-        base = self.origin(self.plan if self.plan != "uniform" else self.mask or "bidirectional", 0, 0)
-        mask = None if self.plan != "uniform" else base.mask
-        origin = replace(base, label=f"{named}{place}", mask=mask, layer=layer, head=None, over=over, limits={})
+        mixed = self.plan != "uniform"
+        base = self.origin(f"plan {self.plan}" if mixed else self.mask or "bidirectional", 0, 0)
+        label = f"{named}{place}: {self.named(base.mask or '')}"
+        mask = None if mixed else base.mask
+        origin = replace(base, label=label, mask=mask, layer=layer, head=None, over=over, limits={})
         return Job(origin, shape, lambda: make(origin))
 
     def parts_of(self, masks: dict[tuple[int, int], str], layer: int) -> tuple[Operator, ...]:

@@ -19,7 +19,6 @@ from rankscope.attention.positions import Place, Position, child
 from rankscope.errors import error
 from rankscope.generators.ensembles import Ensemble, projected
 from rankscope.generators.initial import INITIALISATIONS
-from rankscope.generators.markov import weights_of
 
 QUERY, KEY = 0, 1
 
@@ -72,6 +71,8 @@ def place(drawing: Drawing, layer: int, head: int) -> Place:
 
 def logits(drawing: Drawing, at: Head) -> Float64:
     """The logarithms of independent weights; layer 0, head 0 uses the plain generator."""
+    from rankscope.generators.markov import weights_of
+
     name, parameter = drawing.ensemble.weights or ("", 0.0)
     plain = at.layer == at.head == 0
     random = np.random.default_rng(drawing.seed) if plain else child(place(drawing, at.layer, at.head), "weights")
