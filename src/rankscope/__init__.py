@@ -26,9 +26,15 @@ if TYPE_CHECKING:
     from rankscope.attention.kernels import kernel as kernel
     from rankscope.attention.masks import Mask as Mask
     from rankscope.attention.masks import mask as mask
+    from rankscope.attention.positions import Piece as Piece
+    from rankscope.attention.positions import Place as Place
+    from rankscope.attention.positions import Position as Position
+    from rankscope.attention.positions import position as position
     from rankscope.certificates import Certificate as Certificate
     from rankscope.errors import InputError as InputError
     from rankscope.errors import RankscopeError as RankscopeError
+    from rankscope.generators.ensembles import Ensemble as Ensemble
+    from rankscope.generators.ensembles import ensemble as ensemble
     from rankscope.generators.stack import Synthetic as Synthetic
     from rankscope.generators.stack import synthetic as synthetic
     from rankscope.generators.tensors import File as File
@@ -53,7 +59,7 @@ SUBPACKAGES = ("attention", "testing", "verify")
 HOMES = {
     "analyzer.determinant": ["LogDet"],
     "analyzer.measure": ["measure"],
-    "analyzer.needs": ["Bounds", "Needs", "Scores"],
+    "analyzer.needs": ["Blocks", "Bounds", "Needs", "Scores"],
     "analyzer.numerics": ["Numerics"],
     "analyzer.rows": ["Rows"],
     "analyzer.smallest": ["Smallest"],
@@ -63,6 +69,7 @@ HOMES = {
     "attention.existing": ["matrix"],
     "attention.kernels": ["FeatureKernel", "RecurrenceKernel", "ScoreKernel", "kernel"],
     "attention.masks": ["Mask", "mask"],
+    "attention.positions": ["Piece", "Place", "Position", "position"],
     "attention.operators": ["Concatenation", "Dense", "Factored", "Mean", "Product"],
     "errors": [
         "FormatError",
@@ -75,6 +82,7 @@ HOMES = {
         "ResourceError",
         "UsageError",
     ],
+    "generators.ensembles": ["Ensemble", "ensemble"],
     "generators.stack": ["Synthetic", "synthetic"],
     "generators.tensors": ["File", "load"],
     "records": ["Reading", "Record", "Table"],

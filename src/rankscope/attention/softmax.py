@@ -51,11 +51,12 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Dense:
     if sink is not None and policy == "uniform":
         sink[empty] = -math.inf
     subject = Weights(masked, sink, kernel.divided)
-    weights, depth, log_total, scale_of_row = divided(subject) if kernel.divided else exponentials(subject)
+    weights, depth, top, total = divided(subject) if kernel.divided else exponentials(subject)
     support = np.count_nonzero(seen, axis=1)
-    diagonal = diagonal_of(subject, log_total, support, kernel.log_weight is None)
+    diagonal = diagonal_of(subject, top, total, support, kernel.log_weight is None)
     relative = UNIT * (2 * ELEMENTARY + summation(seen.shape[1]) + 2)
-    absolute = UNIT * norm(np.sqrt(support) * scale_of_row) / math.e  # rounding x − max x costs u·|x|eˣ ≤ u/e each
+    spread = np.sqrt(support) / total * kernel.divided
+    absolute = UNIT * norm(spread) / math.e  # rounding x − max x costs u·|x|eˣ ≤ u/e each
     alike = distinct_tokens(pair, "queries", "keys") if request.full and isinstance(pair, Pair) else []
     found, zeros = pattern_of(request, masked, seen)
     if found is not request:
@@ -101,7 +102,9 @@ def why_empty(kernel: ScoreKernel, seen: Boolean) -> str:
 
 
 def divided(subject: Weights) -> tuple[Float64, float, Float64, Float64]:
-    """The weights; how far below the largest of its row the least one lies, in nats; log of the row sums; 1/sums."""
+    """The weights; how far below the largest of its row the least one lies, in nats; for each row the largest
+    logarithm, and the sum of the weights over that of the largest.
+    """
     logs, sink = subject.logs, subject.sink
     top = logs.max(axis=1, initial=-math.inf)
     top = top if sink is None else np.maximum(top, sink)
@@ -114,28 +117,27 @@ def divided(subject: Weights) -> tuple[Float64, float, Float64, Float64]:
     depth = -math.log(float(weights.min(initial=1.0, where=weights > 0)))
     total = np.where(alive, weights.sum(axis=1) + extra, 1.0)
     weights /= total[:, None]
-    return weights, depth, top + np.log(total), 1 / total
+    return weights, depth, top, total
 
 
 def exponentials(subject: Weights) -> tuple[Float64, float, Float64, Float64]:
-    """The same of weights that are not divided: there the sums are one."""
+    """The same of weights that are not divided: their sums count for one."""
     with np.errstate(over="ignore"):
         weights = np.exp(subject.logs)
     check_finite(weights, "the weights")
     finite = subject.logs[np.isfinite(subject.logs)]
-    top = np.exp(subject.logs.max(axis=1, initial=-math.inf))
-    return weights, float(np.abs(finite).max(initial=0.0)), np.zeros(len(weights)), top
+    return weights, float(np.abs(finite).max(initial=0.0)), np.zeros(len(weights)), np.ones(len(weights))
 
 
-def diagonal_of(subject: Weights, log_total: Float64, support: NDArray[np.intp], scores: bool) -> Diagonal:
+def diagonal_of(subject: Weights, top: Float64, total: Float64, support: NDArray[np.intp], scores: bool) -> Diagonal:
     """log a_ii = l_ii − log of the row sum, each with a bound on its rounding."""
     own = np.diagonal(subject.logs)
     count = len(own)
-    sums = log_total[:count]
+    above, counts = np.log(total[:count]), np.log(np.maximum(support[:count], 1))
     with np.errstate(over="ignore", invalid="ignore"):  # scores near the end of float64: the error is then infinite
+        sums = top[:count] + above
         log = own - sums
-        spread = np.log1p(support[:count])
-        rounding = np.abs(log) + 2 * np.abs(sums) + ELEMENTARY * (1 + spread) + spread
+        rounding = np.abs(log) + 2 * np.abs(sums) + ELEMENTARY * (1 + above) + counts
         errors = UNIT * (rounding + summation(subject.logs.shape[1])) if subject.divided else np.zeros(count)
     shown, known = np.isfinite(own), np.isfinite(log)
     return Diagonal(
