@@ -275,8 +275,10 @@ def unit(x: Any) -> Any:
     """Tokens of length one; zero tokens stay."""
     import numpy as np
 
-    lengths = np.sqrt((x * x).sum(axis=1, keepdims=True))
-    return x / np.where(lengths > 0, lengths, 1.0)
+    exponents = np.frexp(np.abs(x).max(axis=1, keepdims=True, initial=0.0))[1]
+    held = np.ldexp(x, -exponents)
+    lengths = np.sqrt((held * held).sum(axis=1, keepdims=True))
+    return held / np.where(lengths > 0, lengths, 1.0)
 
 
 def state_space(keys: Any, place: Place) -> tuple[Any, Any, Any]:

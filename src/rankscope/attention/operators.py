@@ -8,12 +8,12 @@ carries a bound on that.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Final, Optional
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rankscope.arrays import FLOAT64, SMALLEST, UNIT, Array, Float64, Storage
+from rankscope.arrays import FLOAT64, SMALLEST, UNIT, Array, Float64, Storage, power_of_two, scaled
 from rankscope.attention.compose import of_concatenation, of_mean, of_product
 from rankscope.attention.structure import Structure, of_array
 from rankscope.attention.subject import Pair, Products, Recurrence, Weights
@@ -70,6 +70,10 @@ class Diagonal:
     sign: NDArray[np.int64]
     error: Float64
     formula: str
+
+
+TINY_NORM: Final = 2.0**-480
+"""A norm below which the squares of entries, of which it is the sum, may have underflowed."""
 
 
 def shown(operator: "Operator") -> str:
@@ -320,6 +324,10 @@ def stored_differs(operator: Operator) -> str:
 
 
 def norm(matrix: Array) -> float:
-    """The Frobenius norm, as one vector norm; infinite where it overflows."""
+    """The Frobenius norm, as one vector norm; infinite where it overflows, and never zero by underflow."""
     with np.errstate(over="ignore"):
-        return float(np.linalg.norm(matrix.ravel()))
+        found = float(np.linalg.norm(matrix.ravel()))
+    if found > TINY_NORM or not matrix.size:
+        return found
+    exponent = power_of_two(matrix)
+    return float(scaled(float(np.linalg.norm(scaled(matrix, -exponent).ravel())), exponent))

@@ -42,10 +42,11 @@ def of_row(scores: Float64, power: int) -> Float64:
     size = support_size(z, scores[order], power)
     inside = z[:size]
     roots = inside - threshold(inside, power)
+    logs = np.log(np.maximum(roots, SMALL))
     for j in np.flatnonzero(roots < SMALL):
-        roots[j] = precise_root(scores[order[:size]], int(j), power)
+        logs[j] = precise_log(scores[order[:size]], int(j), power)
     found = np.full(len(scores), -np.inf)
-    found[order[:size]] = power * np.log(roots)
+    found[order[:size]] = power * logs
     return found
 
 
@@ -79,18 +80,18 @@ def threshold(z: Float64, power: int) -> float:
     return tau
 
 
-def precise_root(scores: Float64, index: int, power: int) -> float:
-    """z_j − τ of one key of the support, in many digits: from the sums of z − z_j over the support."""
+def precise_log(scores: Float64, index: int, power: int) -> float:
+    """ln(z_j − τ) of one key of the support, in many digits: from the sums of z − z_j over the support."""
     own = Fraction(float(scores[index]))
     away = [(Fraction(float(s)) - own) / power for s in scores]
     size, first, second = len(away), sum(away), sum(x * x for x in away)
-    if power == 1:
-        return float((1 - first) / size)
-    # Σ (away + r)² = 1 for the root r: size·r² + 2·first·r + second − 1 = 0, of which r is the positive solution
     with localcontext() as context:
         context.prec = DIGITS
+        if power == 1:
+            return float(decimal((1 - first) / size).ln())
+        # Σ (away + r)² = 1 for the root r: size·r² + 2·first·r + second − 1 = 0, of which r is the positive solution
         half, rest = decimal(first), decimal(1 - second)
-        return float(rest / (half + (half * half + size * rest).sqrt()))
+        return float((rest / (half + (half * half + size * rest).sqrt())).ln())
 
 
 def decimal(number: Fraction | int) -> Decimal:
