@@ -155,12 +155,15 @@ def recurrence(left: Rows, right: Rows, gates: Rows, erase: Rows) -> Matrix:
 # ----------------------------------------------------------------------------------------------------------- positions
 
 
-def rotated(a: Row, b: Row, away: float, frequencies: Row) -> float:
-    """qᵀR(away)k for a query and a key that stand `away` apart, in planes (c, c + d/2); an odd last number stays."""
+def rotated(a: Row, b: Row, away: float, frequencies: Row, amplitude: float = 1.0) -> float:
+    """qᵀR(away)k for a query and a key that stand `away` apart, in planes (c, c + d/2); an odd last number stays.
+
+    Cosines and sines of both are multiplied by an amplitude.
+    """
     half = len(frequencies)
     terms = [x * y for x, y in zip(a[2 * half :], b[2 * half :], strict=True)]
     for c, frequency in enumerate(frequencies):
-        cosine, sine = math.cos(away * frequency), math.sin(away * frequency)
+        cosine, sine = (amplitude**2 * turn(away * frequency) for turn in (math.cos, math.sin))
         terms.append((a[c] * b[c] + a[c + half] * b[c + half]) * cosine)
         terms.append((a[c] * b[c + half] - a[c + half] * b[c]) * sine)
     return math.fsum(terms)
@@ -172,7 +175,7 @@ def placed(
     """Scores under a rotation by `apart(i, j)`, the relative place of the key."""
     offset, root = len(k) - len(q), math.sqrt(len(q[0]))
     return [
-        [scale * amplitude**2 * rotated(a, b, apart(i + offset, j), frequencies) / root for j, b in enumerate(k)]
+        [scale * rotated(a, b, apart(i + offset, j), frequencies, amplitude) / root for j, b in enumerate(k)]
         for i, a in enumerate(q)
     ]
 
