@@ -84,7 +84,7 @@ def precise_log(scores: Float64, index: int, power: int) -> float:
     """ln(z_j − τ) of one key of the support, in many digits: from the sums of z − z_j over the support."""
     own = Fraction(float(scores[index]))
     away = [(Fraction(float(s)) - own) / power for s in scores]
-    size, first, second = len(away), sum(away), sum(x * x for x in away)
+    size, first, second = len(away), Fraction(sum(away)), Fraction(sum(x * x for x in away))
     with localcontext() as context:
         context.prec = DIGITS
         if power == 1:
