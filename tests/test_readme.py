@@ -3,6 +3,7 @@
 Found by pattern: every block of Python, every line that begins with `$ rankscope`, every output below one.
 """
 
+import json
 import re
 import shlex
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process import ROOT, SAMPLE, Ended, python, rankscope
+from tests.process import ROOT, SAMPLE, Ended, environment, python, rankscope
 
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = [(tag, text) for tag, text in re.findall(r"^```(\w+)\n(.*?)^```\s*$", README, flags=re.DOTALL | re.MULTILINE)]
@@ -82,6 +83,24 @@ def test_python_of_the_readme_runs(number: int, tmp_path: Path) -> None:
     done = python(PYTHON[number], cwd=tmp_path)
     assert (done.status, done.stderr) == (0, "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_last_block_is_one_cell_of_a_notebook_that_shows_its_table(tmp_path: Path) -> None:
+    """A newcomer adds a kernel, with a position and a mask, and compares it with softmax."""
+    cell = """import json, sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+done = shell.run_cell(sys.argv[1])
+done.raise_error()
+data, _ = shell.display_formatter.format(done.result)
+print(json.dumps(data))
+"""
+    done = python(cell, PYTHON[-1], cwd=tmp_path, env=environment(IPYTHONDIR=str(tmp_path)))
+    assert done.status == 0, done.stderr
+    shown = json.loads(done.stdout.splitlines()[-1])
+    assert "<table" in shown["text/html"]
+    assert "causal & window:64 softmax rope" in " ".join(shown["text/plain"].split())
+    assert "cauchy" in shown["text/plain"]
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, MAIN_JOB])

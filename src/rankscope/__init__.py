@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rankscope.attention.positions import Place as Place
     from rankscope.attention.positions import Position as Position
     from rankscope.attention.positions import position as position
+    from rankscope.attention.positions import t5_given as t5_given
     from rankscope.certificates import Certificate as Certificate
     from rankscope.errors import InputError as InputError
     from rankscope.errors import RankscopeError as RankscopeError
@@ -69,7 +70,7 @@ HOMES = {
     "attention.existing": ["matrix"],
     "attention.kernels": ["FeatureKernel", "RecurrenceKernel", "ScoreKernel", "kernel"],
     "attention.masks": ["Mask", "mask"],
-    "attention.positions": ["Piece", "Place", "Position", "position"],
+    "attention.positions": ["Piece", "Place", "Position", "position", "t5_given"],
     "attention.operators": ["Concatenation", "Dense", "Factored", "Mean", "Product"],
     "errors": [
         "FormatError",

@@ -18,7 +18,7 @@ from rankscope.attention.positions import (
     ntk_base,
     rotary,
 )
-from rankscope.errors import UsageError
+from rankscope.errors import RankscopeError, UsageError
 from tests.oracles import Float64
 
 BUILT: dict[str, Position] = {
@@ -188,3 +188,23 @@ def test_positions_that_a_kernel_does_not_take_are_refused() -> None:
     for text in ("interpolated:0", "ntk:-1", "rerope:0", "leaky-rerope:4:leak=0"):
         with pytest.raises(UsageError, match="RS002"):
             POSITIONS.build(text)
+
+
+def test_the_biases_of_a_trained_t5_are_added_by_head_and_bucket() -> None:
+    table = np.arange(64.0).reshape(2, 32)
+    zero = np.zeros((2, 9, 4))
+    made = attention(zero, zero, position=rs.t5_given(table))
+    assert isinstance(made, list)
+    for head, each in enumerate(made):
+        found = np.asarray(each.definition.logs)  # type: ignore[union-attr]
+        assert found[0, 1] == table[head, 17]  # one key ahead: P36
+        assert found[1, 0] == table[head, 1]
+        assert found[8, 0] == table[head, 8]
+    for bad, said in (
+        (np.zeros(32), "heads × buckets"),
+        (np.full((2, 32), np.nan), "finite"),
+        (table[:2], "each head"),
+    ):
+        with pytest.raises(RankscopeError) as caught:
+            attention(np.zeros((3, 4, 2)), np.zeros((3, 4, 2)), position=rs.t5_given(bad))
+        assert said in str(caught.value)

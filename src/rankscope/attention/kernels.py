@@ -102,7 +102,7 @@ def tempered(temperature: float) -> ScoreKernel:
 
 @kernel
 def logn(trained: int = 512) -> ScoreKernel:
-    """Softmax of scores times log n / log TRAINED, n the keys that a query sees: entropy stays (Su 2021, 8823)."""
+    """Softmax of scores times log n / log TRAINED, n the keys that a query sees: entropy stays (Su 2021)."""
     if trained < 2:
         raise error("RS002", f"logn:{trained}", "give the length of training, at least 2")
     return ScoreKernel("logn" if trained == 512 else f"logn:{trained}", lambda s: s * (log_seen(s) / math.log(trained)))

@@ -53,32 +53,32 @@ mask = MASKS
 
 @mask
 def bidirectional() -> Mask:
-    """Every query sees every key."""
+    """Every query sees every key (BERT, Devlin et al. 2018)."""
     return Mask("bidirectional", lambda q, k: (q == q) & (k == k), frozenset({"diagonal", "everything"}))
 
 
 @mask
 def causal() -> Mask:
-    """A query sees itself and every earlier key: lower triangular."""
+    """A query sees itself and every earlier key: lower triangular (GPT, Radford et al. 2018)."""
     return Mask("causal", lambda q, k: k <= q, frozenset({"lower", "diagonal"}))
 
 
 @mask
 def anticausal() -> Mask:
-    """A query sees itself and every later key: upper triangular."""
+    """A query sees itself and every later key: upper triangular (DiSAN, Shen et al. 2018)."""
     return Mask("anticausal", lambda q, k: k >= q, frozenset({"upper", "diagonal"}))
 
 
 @mask
 def prefix(length: int) -> Mask:
-    """Every query sees the first keys, and further only itself and earlier ones (prefix-LM, UniLM)."""
+    """Every query sees the first keys, and further itself and earlier ones (UniLM, Dong et al. 2019)."""
     at_least("prefix", length, 0)
     return Mask(f"prefix:{length}", lambda q, k: (k <= q) | (k < length), frozenset({"diagonal"}))
 
 
 @mask
 def window(width: int) -> Mask:
-    """A query sees keys closer than the width on either side: |i − j| < width."""
+    """A query sees keys closer than the width on either side: |i − j| < width (Longformer, Beltagy et al. 2020)."""
     at_least("window", width, 1)
     return Mask(f"window:{width}", lambda q, k: (q - k < width) & (k - q < width), frozenset({"diagonal"}))
 
@@ -91,7 +91,7 @@ def strict() -> Mask:
 
 @mask
 def dilated(step: int) -> Mask:
-    """A query sees keys at a multiple of the step from it, on either side (dilated windows, Longformer)."""
+    """A query sees keys at a multiple of the step from it, on either side (Longformer, Beltagy et al. 2020)."""
     at_least("dilated", step, 1)
     return Mask(f"dilated:{step}", lambda q, k: (q - k) % step == 0, frozenset({"diagonal"}))
 
@@ -109,14 +109,14 @@ def strided(stride: int) -> Mask:
 
 @mask(name="global")
 def global_tokens(count: int) -> Mask:
-    """The first tokens see everything and are seen by all, the others see them and themselves (Longformer)."""
+    """The first tokens see everything and are seen by all, the others see them and themselves (Longformer, 2020)."""
     at_least("global", count, 0)
     return Mask(f"global:{count}", lambda q, k: (q < count) | (k < count) | (q == k), frozenset({"diagonal"}))
 
 
 @mask
 def random(rate: float, block: int = 16, seed: int = 0) -> Mask:
-    """Itself and blocks of keys chosen at random, each with probability `rate`, for each block of queries (BigBird)."""
+    """Itself and, for each block of queries, blocks of keys with probability RATE (BigBird, Zaheer et al. 2020)."""
     at_least("random:block", block, 1)
     if not 0 <= rate <= 1:
         raise error("RS002", f"random:{rate}", "give a probability between 0 and 1")

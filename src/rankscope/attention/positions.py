@@ -104,7 +104,7 @@ def interpolated(factor: float, base: float = 10000.0) -> Position:
 
 @position
 def ntk(factor: float, base: float = 10000.0) -> Position:
-    """RoPE with base·factor^(d/(d−2)): the lowest frequency is divided by the factor, the highest kept (NTK-aware)."""
+    """RoPE with base·factor^(d/(d−2)): the lowest frequency is divided by it, the highest kept (bloc97 2023)."""
     above_zero("ntk", factor)
     label = named(f"ntk:{factor:g}", base=(base, 10000.0))
     return Position(label, rotary(lambda d: frequencies(d, ntk_base(base, factor, d))))
@@ -112,7 +112,7 @@ def ntk(factor: float, base: float = 10000.0) -> Position:
 
 @position(name="dynamic-ntk")
 def dynamic_ntk(factor: float, trained: int, length: int, base: float = 10000.0) -> Position:
-    """NTK-aware RoPE whose factor grows with the length: factor·length/trained − (factor − 1)."""
+    """NTK-aware RoPE whose factor grows with the length: factor·length/trained − (factor − 1) (emozilla 2023)."""
     above_zero("dynamic-ntk", factor)
     grown = max(1.0, factor * length / trained - (factor - 1))
     label = named(f"dynamic-ntk:{factor:g}:trained={trained}:length={length}", base=(base, 10000.0))
@@ -184,12 +184,37 @@ def t5(buckets: int = 32, distance: int = 128, causal: int = 0, spread: float = 
     def bias(i: Any, j: Any, place: Place) -> Any:
         import numpy as np
 
-        random = child(replace(place, layer=0), "t5")
-        table = spread * random.standard_normal(buckets)
-        return table[bucket_of(np.asarray(j - i), buckets, distance, bool(causal))]
+        table = spread * child(replace(place, layer=0), "t5").standard_normal(buckets)
+        return np.asarray(t5_biases([table], distance, bool(causal))(i, j, place))
 
     label = named("t5", buckets=(buckets, 32), distance=(distance, 128), causal=(causal, 0), spread=(spread, 1.0))
     return Position(label, bias=bias)
+
+
+def t5_given(table: Any, distance: int = 128, causal: bool = False) -> Position:
+    """T5's position with the biases of a trained model: `table` has a row for each head and a column for each bucket.
+
+    >>> t5_given([[0.0] * 32]).label
+    't5 given'
+    """
+    return Position("t5 given", bias=t5_biases(table, distance, causal))
+
+
+def t5_biases(table: Any, distance: int, causal: bool) -> Callable[[Any, Any, Place], Any]:
+    """The bias of each bucket of j − i, from a table with a row for each head, or with one for all of them."""
+    import numpy as np
+
+    rows = np.asarray(table, dtype=np.float64)
+    if rows.ndim != 2 or not np.isfinite(rows).all():
+        raise error("RS101", f"biases of shape {rows.shape}", "give a finite table, heads × buckets")
+
+    def bias(i: Any, j: Any, place: Place) -> Any:
+        if len(rows) > 1 and place.head >= len(rows):
+            raise error("RS101", f"biases of {len(rows)} heads for head {place.head}", "give a row for each head")
+        row = rows[place.head if len(rows) > 1 else 0]
+        return row[bucket_of(np.asarray(j - i), len(row), distance, causal)]
+
+    return bias
 
 
 @position

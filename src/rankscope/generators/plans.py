@@ -54,7 +54,7 @@ def layers(site: Site) -> str:
 
 @PLANS
 def unilm(site: Site) -> str:
-    """UniLM's mixture: of six heads two see all, two see half as a prefix, one looks back and one ahead (2019)."""
+    """Of six heads two see all, two half as a prefix, one looks back, one ahead (UniLM, Dong et al. 2019)."""
     half = f"prefix:{site.n // 2}"
     return ("bidirectional", half, "causal", "bidirectional", half, "anticausal")[site.head % 6]
 
