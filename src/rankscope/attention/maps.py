@@ -104,7 +104,7 @@ def on_a_quarter_turn(x: Any, i: Any, place: Place) -> Any:
     """relu(x)·cos(πi/2M) and relu(x)·sin(πi/2M), M the number of keys: products of two are weighted by cos of i − j."""
     import numpy as np
 
-    kept, angle = relu(x), (np.pi / 2) * np.asarray(i)[:, None] / place.keys
+    kept, angle = relu(x), (np.pi / 2) * np.asarray(i)[:, None] / max(place.keys, 1)
     return np.concatenate([kept * np.cos(angle), kept * np.sin(angle)], axis=1)
 
 

@@ -156,7 +156,7 @@ def recurrence(left: Rows, right: Rows, gates: Rows, erase: Rows) -> Matrix:
 
 
 def rotated(a: Row, b: Row, away: float, frequencies: Row, amplitude: float = 1.0) -> float:
-    """qᵀR(away)k for a query and a key that stand `away` apart, in planes (c, c + d/2); an odd last number stays.
+    """qᵀR(−away)k for a query that stands `away` after its key, in planes (c, c + d/2); an odd last number stays.
 
     Cosines and sines of both are multiplied by an amplitude.
     """
@@ -172,7 +172,7 @@ def rotated(a: Row, b: Row, away: float, frequencies: Row, amplitude: float = 1.
 def placed(
     q: Rows, k: Rows, apart: Callable[[int, int], float], frequencies: Row, amplitude: float = 1.0, scale: float = 1.0
 ) -> Matrix:
-    """Scores under a rotation by `apart(i, j)`, the relative place of the key."""
+    """Scores under a rotation by `apart(i, j)`, how far the query stands after the key."""
     offset, root = len(k) - len(q), math.sqrt(len(q[0]))
     return [
         [scale * rotated(a, b, apart(i + offset, j), frequencies, amplitude) / root for j, b in enumerate(k)]

@@ -100,7 +100,7 @@ def unrolled(subject: Recurrence) -> tuple[Float64, Float64]:
     size, width = left.shape
     matrix, cost = np.zeros((size, size)), np.zeros((size, size))
     held, errors = np.zeros((width, size)), np.zeros(size)
-    vanished = width * TINIEST / UNIT
+    vanished = 8 * width * TINIEST / UNIT  # what entries lose that underflow beside larger ones of their row
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused once, by name
         erasing, stretch = np.any(erase != 0, axis=1), stretches(right, erase)
         growth = np.abs(gates).max(axis=1, initial=0.0) * stretch
@@ -112,11 +112,12 @@ def unrolled(subject: Recurrence) -> tuple[Float64, Float64]:
             if erasing[i]:
                 held[:, :i] -= np.outer(right[i], erase[i] @ held[:, :i])
                 written = 1 + lengths[1][i] * lengths[2][i]
-                errors[:i] += (width + 4) * written * sizes + vanished * (1 + lengths[1][i])
-            held[:, i] = right[i]
+                errors[:i] += (width + 4) * written * sizes + vanished * (1 + lengths[1][i]) * (1 + sizes)
+            held[:, i], errors[i] = right[i], vanished
             matrix[i, : i + 1] = left[i] @ held[:, : i + 1]
             magnitudes = np.abs(left[i]) @ np.abs(held[:, : i + 1])
-            cost[i, : i + 1] = (width + 2) * magnitudes + vanished + lengths[0][i] * errors[: i + 1]
+            lost = vanished * (1 + lengths_of(held[:, : i + 1].T))
+            cost[i, : i + 1] = (width + 2) * magnitudes + lost + lengths[0][i] * errors[: i + 1]
         cost *= 1 + 8 * (size + width) * EPS  # the bounds are themselves computed
         cost = small.restored(np.where(np.isnan(cost), math.inf, cost))
         cost[np.tril_indices(size)] += TINIEST / UNIT
@@ -156,7 +157,7 @@ def diagonal_of(subject: Recurrence) -> Diagonal:
     terms = small.run.left * small.run.right
     own, magnitudes = terms.sum(axis=1), np.abs(terms).sum(axis=1)
     present = ((subject.left != 0) & (subject.right != 0)).any(axis=1)
-    bound = (terms.shape[1] + 2) * (UNIT * magnitudes + TINIEST)
+    bound = (terms.shape[1] + 2) * (UNIT * magnitudes + 8 * TINIEST)
     shift = (small.rows + small.columns) * math.log(2)
     with np.errstate(divide="ignore", invalid="ignore"):
         log, relative = np.log(np.abs(own)), bound / np.abs(own)

@@ -43,8 +43,9 @@ def of_row(scores: Float64, power: int) -> Float64:
     inside = z[:size]
     roots = inside - threshold(inside, power)
     logs = np.log(np.maximum(roots, SMALL))
-    for j in np.flatnonzero(roots < SMALL):
-        logs[j] = precise_log(scores[order[:size]], int(j), power)
+    small = np.flatnonzero(roots < SMALL)
+    precise = {score: precise_log(scores[order[:size]], score, power) for score in set(scores[order[small]].tolist())}
+    logs[small] = [precise[score] for score in scores[order[small]].tolist()]
     found = np.full(len(scores), -np.inf)
     found[order[:size]] = power * logs
     return found
@@ -57,7 +58,10 @@ def support_size(z: Float64, scores: Float64, power: int) -> int:
     total = first - count * z if power == 1 else np.cumsum(z * z) - 2 * z * first + count * z * z
     doubt = 16 * UNIT * count * (count + 4)  # |z| ≤ 2: sums of `count` terms, each of at most 8
     size = int(np.count_nonzero(total < 1 - doubt))
-    while size < len(z) and total[size] <= 1 + doubt[size] and exactly_below(scores, size, power):
+    while size < len(z) and total[size] <= 1 + doubt[size]:
+        tied = size > 0 and scores[size] == scores[size - 1]
+        if not (tied or exactly_below(scores, size, power)):
+            break
         size += 1
     return size
 
@@ -80,9 +84,9 @@ def threshold(z: Float64, power: int) -> float:
     return tau
 
 
-def precise_log(scores: Float64, index: int, power: int) -> float:
-    """ln(z_j − τ) of one key of the support, in many digits: from the sums of z − z_j over the support."""
-    own = Fraction(float(scores[index]))
+def precise_log(scores: Float64, score: float, power: int) -> float:
+    """ln(z_j − τ) of a key of the support with this score, in many digits: from sums of z − z_j over the support."""
+    own = Fraction(score)
     away = [(Fraction(float(s)) - own) / power for s in scores]
     size, first, second = len(away), Fraction(sum(away)), Fraction(sum(x * x for x in away))
     with localcontext() as context:

@@ -104,9 +104,9 @@ def numbers(kind: Kind, arrays: Mapping[str, Array], parts: Sequence[Numbers] = 
     '91c03f2a0de1cdd5'
     """
     require(arrays.keys() == TYPES[kind].keys(), f"a matrix of the kind {kind} has other arrays")
-    own = {name: np.ascontiguousarray(typed(arrays[name], dtype)) for name, dtype in TYPES[kind].items()}
+    own = {name: np.array(typed(arrays[name], dtype), order="C", copy=None) for name, dtype in TYPES[kind].items()}
     for name, array in own.items():
-        require(max(array.shape) <= WIDEST, f"the array {name!r} has a side longer than {WIDEST}")
+        require(max(array.shape, default=0) <= WIDEST, f"the array {name!r} has a side longer than {WIDEST}")
         absent = np.isnan(array) | (array == np.inf) if name in ("log_weights", "sink") else ~np.isfinite(array)
         require(not absent.any(), f"the array {name!r} holds entries that are not finite")
     rows, columns = shape_of(kind, {name: array.shape for name, array in own.items()}, parts)

@@ -14,8 +14,10 @@ def pattern(numbers: Numbers) -> Boolean:
         case "softmax" | "sink" | "weights":
             return np.asarray(arrays["log_weights"] > -np.inf)
         case "recurrence":
-            whole = np.ones((numbers.rows, numbers.columns), dtype=bool)
-            return np.triu(whole) if arrays["backward"][0] else np.tril(whole)
+            left, right = ((arrays[name] != 0) for name in ("left", "right"))
+            whole = left.any(axis=1)[:, None] & right.any(axis=1)[None, :]
+            beside = np.triu(whole, 1) if arrays["backward"][0] else np.tril(whole, -1)
+            return np.asarray(beside | np.diag((left & right).any(axis=1)))
         case "concatenation":
             return np.concatenate(parts, axis=1)
         case "products":
