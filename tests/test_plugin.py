@@ -46,7 +46,7 @@ def ended() -> dict[str, Ended]:
 def test_each_entry_is_listed_with_its_first_line(ended: dict[str, Ended]) -> None:
     shown = " ".join(ended["list"].stdout.split())
     assert "spaced:STEP Every query sees itself and the earlier keys at a multiple of the step." in shown
-    assert "softcap[:CAP] Softmax of scores that are softly capped" in shown
+    assert "softcap[:CAP=30] Softmax of scores that are softly capped" in shown
     assert "spectral_flatness Geometric over arithmetic mean" in shown
     assert "spaced" not in ended["list without"].stdout
 

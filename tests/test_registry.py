@@ -52,7 +52,7 @@ def test_the_help_is_the_first_line_of_the_docstring() -> None:
 
 
 def test_the_usage_is_read_off_the_signature() -> None:
-    assert [entry.usage for entry in filled()] == ["plain", "with-values:WIDTH[:HEIGHT][:LABEL]", "two-words"]
+    assert [entry.usage for entry in filled()] == ["plain", "with-values:WIDTH[:HEIGHT=2][:LABEL=x]", "two-words"]
 
 
 def test_the_decorator_gives_the_function_back() -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import rankscope as rs
-from rankscope.errors import RankscopeError
+from rankscope.errors import RankscopeError, UsageError
 from rankscope.records import Record, Table
 from tests.process import SAMPLE, called, strict_json, violations
 from tests.report.canned import HOSTILE
@@ -212,7 +212,7 @@ def test_compare_takes_the_options_of_the_ensemble() -> None:
     assert [matrix.label for matrix in result.table.matrices] == ["causal linear", "window:2 linear"]
     assert {matrix.dtype for matrix in result.table.matrices} == {"float32"}
     assert len({matrix.digest for matrix in result.table.matrices}) == 1
-    with pytest.raises(TypeError):
+    with pytest.raises(UsageError, match="RS001: compare has no option 'colour'"):
         rs.compare(["causal"], colour="red")
 
 

@@ -16,7 +16,7 @@ from rankscope import __version__
 SCHEMA: Final = 1
 
 Guarantee = Literal["proved", "enclosed", "estimated"]
-Subject = Literal["scores", "factors", "stored"]
+Subject = Literal["scores", "factors", "log weights", "stored"]
 Number = float | int | None
 
 

@@ -29,11 +29,11 @@ class Entry(Generic[F]):
 
     @property
     def usage(self) -> str:
-        """How the entry is typed: `window:WIDTH`, `linear[:FEATURES]`."""
+        """How the entry is typed, with its defaults: `window:WIDTH`, `linear[:FEATURES=elu+1]`."""
         parts = [self.name]
         for parameter in inspect.signature(self.function).parameters.values():
             text = f":{parameter.name.upper()}"
-            parts.append(text if parameter.default is parameter.empty else f"[{text}]")
+            parts.append(text if parameter.default is parameter.empty else f"[{text}={shown(parameter.default)}]")
         return "".join(parts)
 
 
@@ -59,8 +59,12 @@ class Registry(Generic[F]):
         return register if function is None else register(function)
 
     def add(self, name: str, function: F) -> None:
-        """Register `function` as `name`; a name that is taken is an error, never replaced."""
-        if name in self.entries:
+        """Register `function` as `name`.
+
+        A name that is taken is an error, unless a user runs the cell of a notebook again that defines it.
+        """
+        taken = self.entries.get(name)
+        if taken is not None and not rerun(taken.function, function):
             raise error("RS005", f"the {self.kind} {name!r} is registered twice", "choose another name")
         if not (inspect.getdoc(function) or "").strip():
             raise error("RS005", f"the {self.kind} {name!r} has no docstring", "say in one line what it is")
@@ -90,6 +94,17 @@ class Registry(Generic[F]):
         return entry.function(**arguments(entry, self.kind, values))
 
 
+def shown(value: Any) -> str:
+    """A default as it is typed."""
+    return f"{value:g}" if isinstance(value, float) else str(int(value) if isinstance(value, bool) else value)
+
+
+def rerun(old: Any, new: Any) -> bool:
+    """Whether two functions are one and the same definition, run again in an interactive session."""
+    places = [(getattr(each, "__module__", ""), getattr(each, "__qualname__", "")) for each in (old, new)]
+    return places[0] == places[1] and places[0][0] == "__main__"
+
+
 def nearest(name: str, names: list[str]) -> str:
     """A remedy for a mistyped `name`: the nearest of `names`, or all of them."""
     import difflib
@@ -109,7 +124,7 @@ def arguments(entry: Entry[Any], kind: str, values: list[str]) -> dict[str, Any]
         if key not in parameters or key in given:
             raise error("RS002", f"{value!r} in the {kind} {entry.name!r}", f"write it as {entry.usage}")
         try:
-            given[key] = parameters[key].annotation(text)
+            given[key] = converted(text, parameters[key].annotation)
         except ValueError:
             wanted = parameters[key].annotation.__name__
             raise error(
@@ -121,6 +136,16 @@ def arguments(entry: Entry[Any], kind: str, values: list[str]) -> dict[str, Any]
                 "RS002", f"the {kind} {entry.name!r} without its {parameter.name}", f"write it as {entry.usage}"
             )
     return given
+
+
+def converted(text: str, kind: Any) -> Any:
+    """A typed value; of a Boolean 1, true and yes are one, 0, false and no the other."""
+    if kind is not bool:
+        return kind(text)
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if text.lower() not in words:
+        raise ValueError(text)
+    return words[text.lower()]
 
 
 def above_zero(name: str, value: float) -> None:

@@ -3,7 +3,8 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -24,6 +25,7 @@ from rankscope.errors import RankscopeError, UsageError, error
 from rankscope.generators.memory import InMemory, in_memory
 from rankscope.generators.stack import Job, Synthetic, Work
 from rankscope.records import Record, Table, mean_and_deviation
+from rankscope.registry import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,6 +175,9 @@ def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Re
         RankscopeError: an unknown name, or the first error when no matrix could be measured.
     """
     started = time.perf_counter()
+    for name, value, least in (("null", study.null, 0), ("null_d", study.null_d, 1)):
+        if value is not None and value < least:
+            raise error("RS002", f"{name} = {value}", f"give a whole number of at least {least}")
     if study.numerics.rule is not None:
         RULES[study.numerics.rule]
     measures = chosen(study.measures)
@@ -204,9 +209,10 @@ def analysed(operator: Operator, identity: int, study: Study, measures: list[Mea
     from rankscope.generators.null import matched
 
     plain = replace(study.numerics, prove=False, spectrum="lapack")
-    others = [
-        analyse(matched(operator, seed, study.null_d), identity, measures, plain).records for seed in range(study.null)
-    ]
+    others = []
+    for seed in range(study.null):
+        with suppress(RankscopeError):  # what has no null is measured all the same: its count says so
+            others.append(analyse(matched(operator, seed, study.null_d), identity, measures, plain).records)
     return replace(found, records=[beside(record, others) for record in found.records])
 
 
@@ -233,7 +239,7 @@ def in_order(
         try:
             return analysed(job.make(), identity)
         except RankscopeError as reason:
-            if isinstance(reason, UsageError) and reason.code != "RS005":
+            if isinstance(reason, UsageError) and reason.code not in ("RS003", "RS005"):
                 raise
             reasons.append(reason)
             return refused(job.origin, job.shape, reason, identity, measures)
@@ -295,7 +301,7 @@ def analyze(
     >>> result["rank_exact"].value, result["logdet"].sign
     (2, 1)
     """
-    names = (measures,) if isinstance(measures, str) else tuple(measures)
+    names = named(measures)
     numerics = numerics_of(rule, rtol, prove or certify, budget, spectrum)
     study = Study((InMemory(tuple(in_memory(matrices))),), names, numerics, certify=certify, null=null, null_d=null_d)
     return run(study, workers=workers)
@@ -316,29 +322,53 @@ def certificate(matrix_like: Any, *, budget: float = BUDGET) -> "Certificate":
 
 
 def compare(
-    masks: str | Iterable[str] = ("bidirectional", "causal"),
+    mask: Any = ("bidirectional", "causal"),
     *,
     measures: str | Iterable[str] = (),
+    rule: str | None = None,
+    rtol: float | None = None,
+    prove: bool = False,
+    budget: float | None = None,
+    spectrum: Literal["lapack", "exact"] = "lapack",
     null: int = 0,
+    workers: int | None = None,
     **options: Any,
 ) -> Result:
     """The same queries and keys under several masks, kernels, positions …, side by side.
 
+    A combination that a kernel does not accept is a row that says so.
+
     Args:
-        masks: the masks.
-        measures: as in `analyze`.
+        mask: a mask or several: names, or `Mask` values.
+        measures: as in `analyze`, and so are rule, rtol, prove, budget, spectrum, null and workers.
+        rule: as in `analyze`.
+        rtol: as in `analyze`.
+        prove: as in `analyze`.
+        budget: as in `analyze`.
+        spectrum: as in `analyze`.
         null: as in `analyze`.
+        workers: as in `analyze`.
         **options: those of `Synthetic`; a list is tried through, together with every other.
 
     >>> result = compare("causal", kernel=["softmax", "linear"], n=16, d=4)
     >>> [matrix.kernel for matrix in result.table.matrices]
     ['softmax', 'linear']
     """
-    listed = {name: value if isinstance(value, list | tuple) else [value] for name, value in options.items()}
-    listed["mask"] = [masks] if isinstance(masks, str) else list(masks)
+    known = [each.name for each in fields(Synthetic)]
+    for name in options:
+        if name not in known:
+            raise error("RS001", f"compare has no option {name!r}", nearest(name, known))
+    every = {**options, "mask": mask}
+    listed = {name: list(value) if isinstance(value, list | tuple) else [value] for name, value in every.items()}
     sources = tuple(Synthetic(**dict(zip(listed, chosen, strict=True))) for chosen in product(*listed.values()))
-    names = (measures,) if isinstance(measures, str) else tuple(measures)
-    return run(Study(sources, names, null=null))
+    numerics = numerics_of(rule, rtol, prove, budget, spectrum)
+    return run(Study(sources, named(measures), numerics, null=null), workers=workers)
+
+
+def named(measures: str | Iterable[str]) -> tuple[str, ...]:
+    """Names of measures, from one text with commas or from several."""
+    listed = measures.split(",") if isinstance(measures, str) else measures
+    return tuple(name.strip() for name in listed)
 
 
 def spectrum(matrix_like: Any) -> Spectrum:

@@ -201,6 +201,10 @@ def by_definition(kernel: Kernel, queries: Array, keys: Array, seen: Boolean) ->
             total = weights.sum(axis=1, keepdims=True)
         case RecurrenceKernel():
             right, gates, erase = (np.broadcast_to(each, keys.shape) for each in kernel.generators(keys, place))
+            first = kernel.generators(keys[: size - 1], Place(size - 1)) if size > 1 else ()
+            for name, early, each in zip(("writing", "gate", "erasing"), first, (right, gates, erase), strict=False):
+                same = np.allclose(np.broadcast_to(early, (size - 1, width)), each[:-1], rtol=16 * EPS, atol=0)
+                require(same, f"{kernel.label}: the {name} of a token depends on a later one")
             backward = size > 1 and bool(seen[0, -1])
             given = [(queries / math.sqrt(width)), right, gates, erase]
             ordered = [each[::-1].tolist() if backward else each.tolist() for each in given]
@@ -225,10 +229,17 @@ def check_rows(kernel: ScoreKernel, scores: Array) -> None:
             f"{kernel.label}: log_weight is NaN or +∞; −∞ is a weight of zero",
         )
         parts = np.concatenate([np.asarray(kernel.log_weight(scores[[i]])) for i in range(len(scores))])
-        turned = np.asarray(kernel.log_weight(scores[:, ::-1]))[:, ::-1]
+        order = np.random.default_rng(len(scores)).permutation(scores.shape[1])
+        turned = np.empty_like(whole)
+        turned[:, order] = kernel.log_weight(scores[:, order])
+        tied = np.asarray(kernel.log_weight(np.repeat(scores, 2, axis=1)))
+        again = np.asarray(kernel.log_weight(np.repeat(16 * scores, 2, axis=1)))
     for other, what in ((parts, "on other rows"), (turned, "on the order of the keys")):
         same = np.isclose(other, whole, rtol=64 * EPS, atol=64 * EPS) | (scores == -math.inf) | (other == whole)
         require(same.all(), f"{kernel.label}: log_weight depends {what}")
+    for even in (tied, again):
+        first, second = even[:, ::2][scores > -math.inf], even[:, 1::2][scores > -math.inf]
+        require(np.array_equal(first, second), f"{kernel.label}: log_weight is NaN, or tells equal scores apart")
 
 
 def check_by_token(kernel: FeatureKernel, tokens: Array) -> None:

@@ -1,6 +1,6 @@
 """Public oracles: numbers that anybody can reproduce, each test named after its identifier.
 
-P1–P7, P9–P17, P21–P23, P29, P37–P39, P41: closed forms, and the standard ensemble `numpy.random.default_rng(0)`. The
+P1–P7, P9–P17, P20–P23, P29, P37–P39, P41: closed forms, and the standard ensemble `numpy.random.default_rng(0)`. The
 last tests check the oracles of `tests/oracles.py` themselves, each by a second route.
 """
 
@@ -192,6 +192,20 @@ def test_p17_bidirectional_linear_attention() -> None:
     assert rs.rank_numerical(operator).value == 64
     record = rs.rank_exact(operator)
     assert (record.high, record.guarantee) == (64, "proved")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_p20_ranks_of_small_scores_are_a_staircase(seed: int) -> None:
+    """Unscaled scores 10⁻⁵·q·k of size 3: 1 + 3 + 6 values of orders 1, 10⁻⁵, 10⁻¹⁰ lie above n·eps, the next 10 of
+    10⁻¹⁵ do not: the monomials of degree 0, 1, 2 in 3 variables.
+    """
+    made = rs.synthetic(n=40, d=3, scale=1e-5 * math.sqrt(3), seed=seed)
+    record = rs.rank_numerical(made, rule="numpy")
+    assert (record.value, record.low, record.high) == (10, 10, 10)
+    values = rs.singular_values(made)
+    stairs = [values[0] / values[1], values[3] / values[4], values[9] / values[10]]
+    assert all(stair > 100 for stair in stairs), "each stair is a gap"
+    assert math.comb(3 + 2, 2) == 10
 
 
 def test_p21_standard_causal_logdet() -> None:

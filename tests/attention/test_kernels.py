@@ -85,7 +85,7 @@ def test_the_default_feature_map_is_elu_plus_one() -> None:
         ("sofmax", "RS001", "'softmax'"),
         ("linear:rellu", "RS001", "'relu'"),
         ("softmax:2", "RS002", "softmax"),
-        ("linear:relu:exp", "RS002", "linear[:FEATURES]"),
+        ("linear:relu:exp", "RS002", "linear[:FEATURES=elu+1]"),
     ],
 )
 def test_unknown_kernels_are_refused_with_the_nearest(name: str, code: str, word: str) -> None:

@@ -18,6 +18,7 @@ from rankscope.attention import exact
 from rankscope.attention.build import attention
 from rankscope.attention.definition import numbers_of, operator_of
 from rankscope.attention.existing import matrix, single
+from rankscope.attention.kernels import ScoreKernel
 from rankscope.attention.operators import Concatenation, Mean, Operator, Product
 from rankscope.certificates import (
     TYPES,
@@ -44,7 +45,7 @@ from tests.verify.forgeries import damages, forged, unchanged
 from tests.verify.truths import Truth, claims_of, gram_values
 
 RECURRENCES: Final = ("retnet", "gla", "ssd", "delta", "gated-delta")
-NEW: Final[tuple[Kind, ...]] = ("sink", "weights", "recurrence", "concatenation")
+NEW: Final[tuple[Kind, ...]] = ("shares", "sink", "sink-shares", "weights", "recurrence", "concatenation")
 
 
 def tokens(rows: int, columns: int, d: int = 4) -> tuple[Float64, Float64]:
@@ -67,6 +68,7 @@ def operators() -> dict[str, Operator]:
         "sink, duplicate tokens": attended(8, distinct=5, kernel="sink:1"),
         "sink, a row that sees nothing": attended(7, kernel="sink:1", mask="strict"),
         "sink, fewer queries": attended(5, 8, kernel="sink:0"),
+        "a sink beside log weights": attended(6, kernel=ScoreKernel("halved", lambda s: s / 2, sink=0.5)),
         "sink, one row": attended(1, 3, kernel="sink:0"),
         "off-by-one": attended(kernel="off-by-one"),
         "off-by-one, window": attended(8, kernel="off-by-one", mask="window:2"),
@@ -349,12 +351,12 @@ def exactly(held: Numbers) -> Any:
     arrays = held.arrays or {}
     parts = [exactly(part) for part in held.parts]
     match held.kind:
-        case "softmax" | "sink" | "weights":
+        case "softmax" | "shares" | "sink" | "sink-shares" | "weights":
             logs = arrays["log_weights"].tolist()
             weights = [[flint.arb(0) if x == -math.inf else flint.arb(x).exp() for x in row] for row in logs]
             if held.kind == "weights":
                 return flint.arb_mat(weights)
-            sinks = arrays["sink"].tolist() if held.kind == "sink" else [-math.inf] * held.rows
+            sinks = arrays["sink"].tolist() if held.kind in ("sink", "sink-shares") else [-math.inf] * held.rows
             totals = [
                 oracles.added(row) + (0 if sink == -math.inf else flint.arb(sink).exp())
                 for row, sink in zip(weights, sinks, strict=True)

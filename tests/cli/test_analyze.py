@@ -168,7 +168,7 @@ def test_all_measures_are_more_than_the_default_ones() -> None:
     every, default = (
         {record["measure"] for record in document_of("--n", 8, *more)["records"]} for more in (["-m", "all"], [])
     )
-    assert every - default == {"dobrushin", "eigenvalues", "offdiagonal_rank", "rank_output"}
+    assert every - default == {"dobrushin", "eigenvalues", "offdiagonal_rank", "rank_output", "row_sum"}
     assert default <= every
 
 

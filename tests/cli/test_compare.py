@@ -124,7 +124,7 @@ def refusals() -> list[tuple[list[str], int, str]]:
         (["--seeds", "5"], 0, ""),
         (["--n", "0"], 2, "at least 1"),
         (["file.npy"], 2, "file.npy"),
-        (["--plan", "heads"], 2, "--plan"),
+        (["--plan", "heads"], 2, "even number of heads"),
     ]
 
 

@@ -82,7 +82,7 @@ def test_the_help_of_linear_attention_names_its_features(features: str) -> None:
 def test_measures_that_are_computed_only_when_named_say_so() -> None:
     named = {name for name, help in listed("measures").items() if help.endswith("Only when named.")}
     assert named == {entry.name for entry in measures() if not entry.function.default}
-    assert named == {"dobrushin", "eigenvalues", "offdiagonal_rank", "rank_output"}
+    assert named == {"dobrushin", "eigenvalues", "offdiagonal_rank", "rank_output", "row_sum"}
 
 
 def test_an_unknown_kind_is_a_mistake_in_usage() -> None:

@@ -5,10 +5,12 @@ full rank cannot: both matrices have it. From one cut to the next a block loses 
 number of singular values above any tolerance changes by at most one. A middle block of full rank therefore decides the
 whole profile, and counts on a grid of cuts bound those between.
 
-Counts come from a sketch Ψ[:, k:]·A[k:, :k]·Ω[:k] with few rows and columns, accumulated over k so that each entry of A
-is used once. Since σ_i(ΨBΩ) ≤ ‖Ψ‖σ_i(B)‖Ω‖, what a sketch counts is certainly there.
+Counts come from sketches A[k:, :k]·Ω with few columns, accumulated over k so that each column of A meets Ω once. What
+a sketch leaves out is measured, so that its counts are as certain as those of a decomposition.
 """
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
@@ -20,14 +22,15 @@ from rankscope.analyzer.needs import Blocks
 from rankscope.analyzer.numerics import Numerics
 from rankscope.analyzer.rank import Tolerance, chosen_tolerance, count_above
 from rankscope.analyzer.spectrum import Spectrum, backward, singular_values_of
-from rankscope.arrays import EPS, Array, Float64, Storage, scaled
+from rankscope.arrays import EPS, Array, Float64, Storage, power_of_two, scaled
+from rankscope.attention.structure import distinct
 from rankscope.records import Reading
 
-CUTS: Final = 31
+CUTS: Final = 15
 """Cuts of the grid on which sketches are taken."""
 
 SPARE: Final = 16
-"""Rows and columns of a sketch beyond the rank that is expected."""
+"""Columns of a sketch beyond the rank that is expected."""
 
 FEW: Final = 7
 """Cuts at which blocks are decomposed where their rank is too high for sketches to pay."""
@@ -38,21 +41,40 @@ SMALL: Final = 64
 
 @dataclass(frozen=True)
 class Side:
-    """The profile of one triangle: the cuts that were counted, the counts, and an upper bound for all cuts."""
+    """The profile of one triangle: for each cut that was counted the least and the largest count, how they were found,
+    and what no cut can exceed.
+    """
 
-    cuts: list[int]
-    counts: list[int]
-    most: int
+    counts: dict[int, tuple[int, int]]
     method: str
+    bound: int
+    size: int
+
+    @property
+    def least(self) -> int:
+        """The largest count that is certain."""
+        return max(low for low, _ in self.counts.values())
+
+    @property
+    def most(self) -> int:
+        """The largest count that any cut can have: neighbouring cuts differ by at most one."""
+        ends = [(0, 0), *((cut, high) for cut, (_, high) in self.counts.items()), (self.size, 0)]
+        between = max((b - a + m + n) // 2 for (a, m), (b, n) in pairwise(ends))
+        return max(self.least, min(between, self.bound))
+
+    @property
+    def lead(self) -> int:
+        """The cut with the largest count."""
+        return max(self.counts, key=lambda cut: self.counts[cut][0])
 
 
 @measure(group="rank", default=False)
 def offdiagonal_rank(spectrum: Spectrum, numerics: Numerics, storage: Storage, blocks: Blocks) -> Reading:
-    """The largest numerical rank of a block A[k:, :k] or A[:k, k:] beside the diagonal: how many states a recurrence
-    needs to make this attention (the order of a semiseparable matrix, Dao and Gu 2024).
+    """The largest numerical rank of a block A[k:, :k] or A[:k, k:]: the states that a recurrence needs (Dao, Gu 2024).
 
-    The tolerance is that of `rank_numerical` for the whole matrix. The profile over k is kept as a series; the bounds
-    hold for every cut. Kernels with a state bound the exact rank, too: `details` hold what is proved of it.
+    It is the order of a semiseparable matrix. The tolerance is that of `rank_numerical` for the whole matrix. The
+    profile over k is kept as a series; `low` and `high` hold for every cut, and the value is the largest count found.
+    `details` hold what a theorem and a proof say of the exact rank of the blocks.
     """
     rows, columns = spectrum.shape
     if rows != columns:
@@ -61,37 +83,32 @@ def offdiagonal_rank(spectrum: Spectrum, numerics: Numerics, storage: Storage, b
         return unknown("a matrix of one row has nothing beside its diagonal")
     if not (np.isfinite(spectrum.values).all() and np.isfinite(spectrum.error).all()):
         return unknown("the values overflow float64")
-    rule, tolerance = chosen_tolerance(spectrum, numerics, storage)
-    held = scaled(blocks.matrix, -spectrum.exponent)
-    away = float(np.ldexp(blocks.away, -spectrum.exponent))
+    rule, chosen = chosen_tolerance(spectrum, numerics, storage)
+    shift = power_of_two(blocks.matrix)
+    held, away = scaled(blocks.matrix, -shift), float(scaled(blocks.away, -shift))
+    ends = (float(scaled(end, spectrum.exponent - shift)) for end in (chosen.value, chosen.low, chosen.high))
+    tolerance = Tolerance(*ends)
     sides = {}
     for name, part in triangles(held).items():
-        bounds = [rows // 2, seen_across(part), *([] if blocks.bound is None else [blocks.bound])]
+        bounds = [rows // 2, blocks.rank, seen_across(part), *([] if blocks.bound is None else [blocks.bound])]
         sides[name] = profile(part, tolerance, away, min(bounds))
-    best = max(sides, key=lambda name: max(sides[name].counts))
-    value = max(sides[best].counts)
-    high = max(side.most for side in sides.values())
-    because = blocks.because if blocks.bound is not None else ""
-    details = {"rule": rule, "tolerance": spectrum.absolute(tolerance.value), "side": best, "exact_high": blocks.bound}
-    cut = cut_of(sides[best])
-    below, before = slice(cut, rows), slice(0, cut)
+    best = max(sides, key=lambda name: sides[name].least)
+    value, high = sides[best].least, max(side.most for side in sides.values())
+    below, before = slice(sides[best].lead, rows), slice(0, sides[best].lead)
     shown = blocks.minor(*((below, before) if best == "lower" else (before, below)), value)
-    details |= {"exact_low": value if shown else None}
-    if shown:
-        because = f"exactly {value}: a minor of this order is not zero" if value == high else because
+    details = {"rule": rule, "tolerance": spectrum.absolute(chosen.value), "side": best}
+    details |= {"exact_low": value if shown else None, "exact_high": blocks.bound}
+    because = blocks.because if blocks.bound is not None else ""
+    if high > value:
+        because = f"{value} at a cut that was counted, and no more than {high} at any"
+    elif shown:
+        because = "; ".join(filter(None, [because, f"a minor of order {value} is not zero"]))
     series = {
-        f"offdiagonal_rank_{name}": dict(zip(side.cuts, map(float, side.counts), strict=True))
+        f"offdiagonal_rank_{name}": {cut: float(low) for cut, (low, _) in side.counts.items()}
         for name, side in sides.items()
     }
-    return Reading(
-        value, "estimated", f"σ > τ by the rule {rule}; {sides[best].method}", because, value, max(high, value),
-        details=details, series=series,
-    )  # fmt: skip
-
-
-def cut_of(side: Side) -> int:
-    """The cut with the largest count."""
-    return side.cuts[int(np.argmax(side.counts))]
+    method = f"σ > τ by the rule {rule}; {sides[best].method}"
+    return Reading(value, "estimated", method, because, value, high, details=details, series=series)
 
 
 def triangles(matrix: Array) -> dict[str, Array]:
@@ -120,97 +137,99 @@ def profile(matrix: Array, tolerance: Tolerance, away: float, bound: int) -> Sid
     size = len(matrix)
     middle = size // 2
     if size <= SMALL:
-        return counted(matrix, list(range(1, size)), tolerance, away, bound)
-    center = count(matrix[middle:, :middle], tolerance, away)
-    if center == middle:
-        cuts = list(range(1, size))
-        found = [min(k, size - k) for k in cuts]
-        return Side(cuts, found, middle, "the middle block has full rank, and so has every other")
-    expected = min(bound, center + SPARE)
+        return counted(matrix, range(1, size), tolerance, away, bound)
+    center = count(matrix, middle, tolerance, away)
+    if center[0] == middle:
+        every = {k: (middle - abs(k - middle), min(k, size - k)) for k in range(1, size)}
+        return Side(every, "the middle block has full rank, and decides the others", bound, size)
+    expected = min(bound, center[1] + SPARE)
     if 4 * (expected + SPARE) <= size:
-        side = sketched(matrix, expected + SPARE, tolerance, away, bound)
-        if side is not None:
-            return corrected(side, matrix, {middle: center}, tolerance, away, bound)
+        found = sketched(matrix, expected + SPARE, tolerance, away, bound)
+        if found is not None:
+            lead = max(found, key=lambda cut: found[cut][0])
+            found |= {middle: center, lead: count(matrix, lead, tolerance, away)}
+            method = f"sketches of {expected + SPARE} columns at {len(found)} cuts"
+            return Side(dict(sorted(found.items())), method, bound, size)
     step = size // (FEW + 1)
-    return counted(matrix, [step * (i + 1) for i in range(FEW)], tolerance, away, bound)
+    return counted(matrix, range(step, step * FEW + 1, step), tolerance, away, bound)
 
 
-def count(block: Array, tolerance: Tolerance, away: float) -> int:
-    """How many singular values of a block lie above the tolerance, beyond their error."""
+def count(matrix: Array, cut: int, tolerance: Tolerance, away: float) -> tuple[int, int]:
+    """How many singular values of a block lie above the tolerance, at least and at most, within their errors."""
+    block = matrix[cut:, :cut]
     values = singular_values_of(block)
     errors = backward(values, max(block.shape), float(values.max(initial=0.0))) + away
-    return int(np.count_nonzero(values - errors > tolerance.high))
+    return above(values - errors, tolerance.high), above(values + errors, max(tolerance.low, 0.0))
 
 
-def counted(matrix: Array, cuts: list[int], tolerance: Tolerance, away: float, bound: int) -> Side:
+def counted(matrix: Array, cuts: Iterable[int], tolerance: Tolerance, away: float, bound: int) -> Side:
     """Counts from a decomposition of each block."""
-    counts = [count(matrix[k:, :k], tolerance, away) for k in cuts]
-    return Side(cuts, counts, most(cuts, counts, len(matrix), bound), f"{len(cuts)} blocks decomposed")
+    found = {cut: count(matrix, cut, tolerance, away) for cut in cuts}
+    return Side(found, f"{len(found)} blocks decomposed", bound, len(matrix))
 
 
-def sketched(matrix: Array, width: int, tolerance: Tolerance, away: float, bound: int) -> Side | None:
-    """Counts from sketches of this width on a grid; None where one of them is full, so that more may be there."""
+def sketched(
+    matrix: Array, width: int, tolerance: Tolerance, away: float, bound: int
+) -> dict[int, tuple[int, int]] | None:
+    """Counts from sketches A[k:, :k]·Ω of this width on a grid; None where one of them does not hold all that counts.
+
+    With Q an orthonormal basis of the sketch, σ_i(QᵀB) ≤ σ_i(B) ≤ σ_i(QᵀB) + ‖B − QQᵀB‖. The products accumulate over
+    the cuts, so that each column of the matrix meets Ω once.
+    """
     size = len(matrix)
-    cuts = np.unique(np.linspace(1, size - 1, CUTS).round().astype(int)).tolist()
-    random = np.random.default_rng(0)
-    left, right = random.standard_normal((width, size)), random.standard_normal((size, width))
-    bar = tolerance.high * spectral_norm(left) * spectral_norm(right) * (1 + size * EPS)
-    products, start, counts = np.zeros((size, width), dtype=matrix.dtype), 0, []
-    for k in cuts:
-        products[k:] += matrix[k:, start:k] @ right[start:k]
-        start = k
-        sketch = left[:, k:] @ products[k:]
-        values = singular_values_of(sketch)
-        noise = 2 * size * EPS * float(np.linalg.norm(left[:, k:])) * float(np.linalg.norm(products[k:]))
-        counts.append(int(np.count_nonzero(values > bar + noise + away * width)))
-        if width - SPARE // 2 < counts[-1] < bound:
+    random = np.random.default_rng(0).standard_normal((size, width))
+    products, start = np.zeros((size, width), dtype=matrix.dtype), 0
+    found: dict[int, tuple[int, int]] = {}
+    for k in np.unique(np.linspace(1, size - 1, CUTS).round().astype(int)).tolist():
+        products[k:] += matrix[k:, start:k] @ random[start:k]
+        start, block = k, matrix[k:, :k]
+        basis = np.linalg.qr(products[k:])[0]
+        inner = basis.conj().T @ block
+        values = singular_values_of(np.asarray(np.linalg.qr(inner.conj().T, mode="r")))
+        rounding = 4 * math.sqrt(size) * EPS * float(np.linalg.norm(inner))
+        left = float(np.linalg.norm(block - basis @ inner)) + rounding + away
+        errors = backward(values, size, float(values.max(initial=0.0))) + rounding + away
+        low, most = above(values - errors, tolerance.high), min(k, size - k, bound)
+        if left > tolerance.low and low < most:
             return None
-    return Side(cuts, counts, most(cuts, counts, size, bound), f"sketches of {width} columns at {len(cuts)} cuts")
+        found[k] = low, min(most, above(values + errors + left, tolerance.low)) if left <= tolerance.low else most
+    return found
 
 
-def corrected(side: Side, matrix: Array, known: dict[int, int], tolerance: Tolerance, away: float, bound: int) -> Side:
-    """The profile of a sketch with the counts of blocks that were decomposed: the middle one and the one that leads."""
-    lead = cut_of(side)
-    exact = known | {lead: count(matrix[lead:, :lead], tolerance, away)}
-    counts = dict(zip(side.cuts, side.counts, strict=True))
-    merged = {k: max(counts.get(k, 0), exact.get(k, 0)) for k in sorted({*counts, *exact})}
-    cuts, found = list(merged), list(merged.values())
-    return Side(cuts, found, most(cuts, found, len(matrix), bound), side.method)
-
-
-def spectral_norm(matrix: Float64) -> float:
-    """The largest singular value, from the smaller Gram matrix."""
-    gram = matrix @ matrix.T if len(matrix) < matrix.shape[1] else matrix.T @ matrix
-    return float(np.sqrt(np.linalg.eigvalsh(gram)[-1]))
-
-
-def most(cuts: list[int], counts: list[int], size: int, bound: int) -> int:
-    """The largest count that any cut can have, where counts of neighbouring cuts differ by at most one."""
-    ends = [(0, 0), *zip(cuts, counts, strict=True), (size, 0)]
-    between = max((b - a + m + n) // 2 for (a, m), (b, n) in pairwise(ends))
-    return min(between, bound)
+def above(values: Float64, tolerance: float) -> int:
+    """How many values lie above a tolerance."""
+    return int(np.count_nonzero(values > tolerance))
 
 
 @measure(group="rank", default=False)
 def rank_output(blocks: Blocks, numerics: Numerics) -> Reading:
     """The numerical rank of the head's output A·V: at most the size d_v of the values, whatever the rank of A.
 
-    It needs values: those of an ensemble, or `v` of `rankscope.attention`. The tolerance is numpy's, n·eps·σ₁ of A·V.
+    It needs values: those of an ensemble, or `v` of `rankscope.attention`; A is taken as it is stored. The tolerance is
+    numpy's, n·eps·σ₁ of A·V.
     """
-    values = blocks.values
-    if values is None:
+    if blocks.values is None:
         return unknown("the values that the head mixes are not known")
-    product = blocks.matrix @ values
-    if not np.isfinite(product).all():
-        return unknown("A·V overflows float64")
+    shift = power_of_two(blocks.matrix)
+    matrix = scaled(blocks.matrix, -shift)
+    values = scaled(blocks.values, -power_of_two(blocks.values))
+    product = matrix @ values
+    if not product.size:
+        return Reading(0, "proved", "A·V", "empty", 0, 0, subject="stored")
     found = singular_values_of(product)
-    largest = float(found.max(initial=0.0))
-    rounding = 2 * EPS * blocks.matrix.shape[1] * float(np.linalg.norm(blocks.matrix))
-    moved = float(np.linalg.norm(values)) * (blocks.away + rounding)
-    errors = backward(found, max(product.shape), largest) + moved
+    bounds = {
+        values.shape[1]: "the size of the values",
+        min(distinct(values), distinct(values.T)): "the number of distinct values",
+        blocks.rank: "the rank of the matrix",
+    }
+    bound = min(bounds)
+    largest = float(found[0])
+    terms = np.abs(matrix) ** 2 @ values**2  # roundings of sums of m terms, taken as √m·u of their root mean square
+    rounding = EPS * math.sqrt(matrix.shape[1]) * math.sqrt(float(terms.sum()))
+    errors = backward(found, max(product.shape), largest) + rounding
+    found[bound:], errors[bound:] = 0.0, 0.0  # a theorem says so
     relative = max(product.shape) * EPS if numerics.rtol is None else numerics.rtol
-    first = float(errors[:1].sum())
-    tolerance = Tolerance(relative * largest, relative * max(largest - first, 0.0), relative * (largest + first))
-    reading = count_above(found, errors, tolerance)
-    because = f"at most {values.shape[1]}: the size of the values"
-    return replace(reading, method="σ > τ of A·V", because=reading.because or because, subject="stored")
+    low, high = (relative * max(largest + sign * float(errors[0]), 0.0) for sign in (-1, 1))
+    reading = count_above(found, errors, Tolerance(relative * largest, low, high))
+    because = reading.because or f"at most {bound}: {bounds[bound]}"
+    return replace(reading, method="σ > τ of A·V", because=because, subject="stored")

@@ -64,7 +64,7 @@ def logdet(operator: Operator, spectrum: Callable[[], Spectrum]) -> LogDet:
         return singular(structure.det_sign.because)
     if structure.rank_bound.value < size:
         return singular(f"rank {structure.rank_bound.because}")
-    if isinstance(operator, Product):
+    if isinstance(operator, Product) and all(square(part.shape) for part in operator.parts):
         return combined([logdet(part, partial(resolve, part)) for part in operator.parts], "the factors")
     own = diagonal(operator)
     if structure.triangular and own is not None:

@@ -17,7 +17,7 @@ from rankscope.attention.diagonal import diagonal
 from rankscope.attention.distance import distance
 from rankscope.attention.exact import rational
 from rankscope.attention.operators import Concatenation, Dense, Factored, Operator, Product
-from rankscope.attention.structure import Structure, separated
+from rankscope.attention.structure import Structure, separated, square
 from rankscope.attention.subject import Pair, Weights
 from rankscope.records import Guarantee
 
@@ -58,13 +58,14 @@ class Bounds:
 @dataclass(frozen=True, eq=False, repr=False)
 class Blocks:
     """The matrix for measures of its parts: its distance from the subject, the values that it mixes if they are known,
-    and the upper bound that the kernel gives of the rank of every block beside the diagonal.
+    and upper bounds of its rank, and of that of every block beside the diagonal where the kernel gives one.
 
     `minor(rows, columns, order)` says whether a minor of this order of a block was proved not to vanish.
     """
 
     matrix: Array
     away: float
+    rank: int
     bound: int | None
     because: str
     values: Float64 | None
@@ -136,7 +137,7 @@ class Needs:
         plain, ledger = self.structural_logdet, self.proving
         if ledger is None or plain.sign == 0:
             return plain
-        if isinstance(self.operator, Product):
+        if isinstance(self.operator, Product) and all(square(part.shape) for part in self.operator.parts):
             return combined([Needs(part, self.numerics, ledger).logdet for part in self.operator.parts], "the factors")
         from rankscope.analyzer.proof import proved_logdet
 
@@ -191,7 +192,12 @@ class Needs:
         if isinstance(self.operator, Concatenation):
             at_least = max(Needs(part).structural_bounds[0] for part in self.operator.parts)
             return at_least, structure.rank_bound.value
-        if structure.det_sign.value:
+        if isinstance(self.operator, Product):
+            ranks = [Needs(part).structural_bounds[0] for part in self.operator.parts]
+            inner = sum(part.shape[1] for part in self.operator.parts[:-1])
+            nonzero = min(structure.shape) > 0 and bool(structure.row_sum.value)
+            at_least = max(sum(ranks) - inner, int(nonzero))  # Sylvester's inequality
+        elif structure.det_sign.value:
             at_least = min(structure.shape)
         elif structure.triangular and own is not None:
             at_least = int(np.count_nonzero((own.sign != 0) & np.isfinite(own.error)))
@@ -258,7 +264,8 @@ class Needs:
             return minor_of_block(operator, rows, columns, order, self.proving)
 
         bound, because = (None, "") if fact is None else (fact.value, fact.because)
-        return Blocks(operator.matrix, distance(operator), bound, because, values, minor)
+        rank = operator.structure.rank_bound.value
+        return Blocks(operator.matrix, distance(operator), rank, bound, because, values, minor)
 
     def of(self, kind: type) -> Any:
         """The need of type `kind`."""

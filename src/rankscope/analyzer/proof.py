@@ -14,8 +14,9 @@ from rankscope.analyzer.determinant import LogDet, singular
 from rankscope.analyzer.elimination import exact_rank
 from rankscope.analyzer.ledger import Ledger, above, ball_memory, below, product_cost, widening
 from rankscope.attention.exact import balls, integers, log_diagonal, part, precision, rational
-from rankscope.attention.operators import Operator
+from rankscope.attention.operators import Dense, Operator
 from rankscope.attention.structure import square
+from rankscope.attention.subject import Weights
 
 SHARP: Final = 1e-13
 """The relative width of a logarithm at which precision is no longer raised: that of a float64."""
@@ -50,6 +51,10 @@ def proved_rank(
         else:
             reason = f"at least {found.low} by elimination modulo a prime; {ledger.tried[topic][-1]}"
         return RankProof(max(low, found.low), found.high, reason)
+    covered = term_rank(operator)
+    if covered < high:
+        minor = by_minor(operator, low, covered, ledger)
+        return replace(minor, because=f"{minor.because}; at most {covered}: rows and columns that cover all entries")
     if square(operator.shape) and high == operator.shape[0]:
         found_determinant = determinant()
         if found_determinant.sign and found_determinant.guarantee == "proved":
@@ -61,6 +66,18 @@ def proved_rank(
         ledger.note(topic, stopped)
         return RankProof(low, high, f"whether the determinant is zero is not decided ({stopped})")
     return by_minor(operator, low, high, ledger)
+
+
+def term_rank(operator: Operator) -> int:
+    """How many rows and columns cover every entry that is not surely zero: an upper bound of the rank (König)."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import maximum_bipartite_matching
+
+    definition = operator.definition if isinstance(operator, Dense) else None
+    if not isinstance(definition, Weights) or not (definition.logs == -math.inf).any():
+        return min(operator.shape)
+    partners = maximum_bipartite_matching(csr_array(definition.logs > -math.inf), perm_type="column")
+    return int(np.count_nonzero(partners >= 0))
 
 
 def by_minor(operator: Operator, low: int, high: int, ledger: Ledger) -> RankProof:

@@ -171,7 +171,8 @@ def around(spectrum: Spectrum, tolerance: float) -> dict[str, Any]:
         return {**known, "sigma_below": spectrum.absolute(first), "gap": gap}
     bound = first + error
     surely = None if last is None else last - float(spectrum.error[above - 1])
-    gap = surely / bound * (1 - 4 * EPS) if surely is not None and surely < bound * 1e300 else None
+    apart = surely is not None and bound < surely < bound * 1e300
+    gap = surely / bound * (1 - 4 * EPS) if surely is not None and apart else None
     return {**known, "sigma_below": None, "sigma_below_high": spectrum.absolute(bound), "gap_low": gap, "gap": None}
 
 

@@ -32,6 +32,7 @@ def mean_over(rows: Rows, formula: Callable[[Chosen], Float64], method: str, lea
     if not chosen.any():
         return unknown(f"no row sees {least} keys")
     values = formula(slice(None) if chosen.all() else chosen)
+    method = f"{method}, divided by their sums" if rows.unequal else method
     left_out = int(len(chosen) - np.count_nonzero(chosen))
     return Reading(float(values.mean()), "estimated", method, details={"rows_left_out": left_out})
 
@@ -119,11 +120,24 @@ def row_sum_defect(rows: Rows) -> Reading:
 
 
 @measure(group="rows", default=False)
+def row_sum(rows: Rows) -> Reading:
+    """Σ_j A_ij, the mean over rows: what falls short of one is the share of a sink."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = rows.weights.sum(axis=1)
+        mean = sums.mean() if len(sums) else np.nan
+    if np.iscomplexobj(sums) or not np.isfinite([mean, *sums]).all():
+        return unknown("no finite real row sums")
+    details = {"least": float(sums.min()), "largest": float(sums.max())}
+    return Reading(float(mean), "estimated", "mean over rows", details=details)
+
+
+@measure(group="rows", default=False)
 def dobrushin(rows: Rows) -> Reading:
     """½ max_{i,k} ‖A_i − A_k‖₁ over pairs of rows: how much of the difference between tokens one layer can keep."""
     if rows.not_stochastic:
         return unknown(rows.not_stochastic)
     weights = rows.weights[rows.alive]
+    weights = weights / weights.sum(axis=1, keepdims=True) if rows.unequal else weights
     largest = max(
         float(np.abs(weights[i + 1 :] - weights[i]).sum(axis=1).max(initial=0.0)) for i in range(len(weights))
     )

@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import numpy as np
 
 from rankscope.arrays import (
     Array,
     Boolean,
+    Float64,
     check_dense,
     check_finite,
     check_flush_to_zero,
@@ -28,6 +29,22 @@ from rankscope.attention.structure import refuse_false_facts, square
 from rankscope.attention.subject import Pair
 from rankscope.errors import error
 from rankscope.registry import nearest
+
+UNNAMED: Final = "attention"
+"""The label of a matrix that is called by what it is made of."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class How:
+    """How a matrix is to be made of tokens or scores: the options of `attention`."""
+
+    mask: str | Mask | Boolean
+    kernel: str | Kernel
+    position: str | Position
+    scale: float
+    dtype: str
+    empty_rows: EmptyRows
+    heads: int = 1
 
 
 def attention(
@@ -74,11 +91,11 @@ def attention(
     """
     given_arrays = {"the queries": q, "the keys": k} | ({} if v is None else {"the values": v})
     arrays = [given(array, name).values for name, array in given_arrays.items()]
-    base = origin or Origin(label="attention", source="attention")
+    base = origin or Origin(label=UNNAMED, source="attention")
     how = How(mask, kernel, position, scale, dtype, empty_rows, heads)
     if all(array.ndim == 3 for array in arrays) and len({len(array) for array in arrays}) == 1:
         how = replace(how, heads=len(arrays[0]))
-        places = [replace(base, label=f"{base.label} head {head}", head=head) for head in range(how.heads)]
+        places = [replace(base, head=head) for head in range(how.heads)]
         return [of_tokens(place, how, *each) for place, each in zip(places, zip(*arrays, strict=True), strict=True)]
     return of_tokens(base, how, *arrays)
 
@@ -94,33 +111,33 @@ def from_logits(
     empty_rows: EmptyRows = "error",
     origin: Origin | None = None,
 ) -> Operator:
-    """The attention matrix of scores (n × m) that you already have, before any kernel; options as in `attention`.
+    """The attention matrix of scores that you already have, before any kernel; options as in `attention`.
 
-    >>> from_logits([[0.0, 0.0], [5.0, 5.0]], mask="causal").matrix.tolist()
+    They have the shape (n, m); −∞ is a key that the query does not see. A position may add a bias, and cannot turn what
+    is a product already.
+
+    >>> from_logits([[0.0, -np.inf], [5.0, 5.0]]).matrix.tolist()
     [[1.0, 0.0], [0.5, 0.5]]
     """
     values = given(scores, "the scores").values
     if values.ndim != 2 or np.iscomplexobj(values):
         raise error("RS101", f"scores of shape {values.shape} and type {values.dtype}", "give a real n × m matrix")
-    check_finite(values, "the scores")
-    base = origin or Origin(label="attention", source="scores")
-    how = How(mask, kernel, position, scale, dtype, empty_rows)
-    tokens = Pair(np.zeros((len(values), 0)), np.zeros((values.shape[1], 0)))
-    request = requested(base, how, tokens, values.shape, digest_of(values))
-    return built(replace(request, scores=values))
+    base = origin or Origin(label=UNNAMED, source="scores")
+    return of_scores(base, How(mask, kernel, position, scale, dtype, empty_rows), values)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class How:
-    """How a matrix is to be made of tokens or scores: the options of `attention`."""
-
-    mask: str | Mask | Boolean
-    kernel: str | Kernel
-    position: str | Position
-    scale: float
-    dtype: str
-    empty_rows: EmptyRows
-    heads: int = 1
+def of_scores(base: Origin, how: How, scores: Float64) -> Operator:
+    """The matrix of one head of scores; −∞ hides a key."""
+    shown = scores != -math.inf
+    held = np.where(shown, scores, 0.0)
+    check_finite(held, "the scores")
+    if not shown.all():
+        known = mask_of(how.mask, *scores.shape)
+        offset = scores.shape[1] - scores.shape[0]
+        both = Mask(f"{known.label} & finite scores", lambda q, k: known.allows(q, k) & shown[q - offset, k])
+        how = replace(how, mask=both)
+    tokens = Pair(np.zeros((len(held), 0)), np.zeros((held.shape[1], 0)))
+    return built(replace(requested(base, how, tokens, held.shape, digest_of(scores)), scores=held))
 
 
 def of_tokens(base: Origin, how: How, queries: Array, keys: Array, values: Array | None = None) -> Operator:
@@ -164,6 +181,7 @@ def requested(base: Origin, how: How, tokens: Pair, shape: tuple[int, int], dige
     check_accepted(kernel, mask, seen, position)
     described = replace(
         base,
+        label=named(base, mask, kernel, position),
         d=tokens.left.shape[1] or None,
         mask=mask.label,
         kernel=kernel.label,
@@ -178,9 +196,23 @@ def requested(base: Origin, how: How, tokens: Pair, shape: tuple[int, int], dige
     return Request(tokens, mask, seen, how.scale, stored_as, how.empty_rows, described, position, place, kernel)
 
 
+def named(base: Origin, mask: Mask, kernel: Kernel, position: Position) -> str:
+    """The label of a matrix: as given, else what it is made of."""
+    place = "" if base.head is None else f" head {base.head}"
+    if base.label != UNNAMED:
+        return base.label
+    return " ".join([mask.label, kernel.label, *([] if position.label == "none" else [position.label])]) + place
+
+
 def built(request: Request) -> Operator:
     """The operator that was asked for, which remembers how."""
     kernel = request.kernel
+    if request.scores is not None and not (request.position.turn is None and len(request.position.pieces) == 1):
+        raise error(
+            "RS003",
+            f"the position {request.position.label} with scores",
+            "it turns queries and keys: give these, or a position that adds a bias, such as alibi",
+        )
     if request.scores is not None and not isinstance(kernel, ScoreKernel):
         raise error(
             "RS003", f"the kernel {kernel.label} with scores", "it acts on queries and keys: take a kernel of scores"
@@ -202,9 +234,16 @@ def check_accepted(kernel: Kernel, mask: Mask, seen: Boolean, position: Position
         np.array_equal(seen, np.tril(np.ones_like(seen))) or np.array_equal(seen, np.triu(np.ones_like(seen)))
     )
     accepted = {"any": True, "everything": bool(seen.all()), "triangle": triangle}[kernel.masks]
+    if kernel.masks == "triangle" and not square(seen.shape):
+        sizes = f"{seen.shape[0]} queries and {seen.shape[1]} keys"
+        given_sizes = f"the mask {mask.label} with the kernel {kernel.label}, for {sizes}"
+        raise error("RS003", given_sizes, "a recurrence has as many queries as keys")
     if not accepted:
-        remedy = {"everything": "bidirectional", "triangle": "causal or anticausal"}[kernel.masks]
-        raise error("RS003", f"the mask {mask.label} with the kernel {kernel.label}", f"it takes the mask {remedy}")
+        remedy = {
+            "everything": "it takes the mask bidirectional",
+            "triangle": "it takes the mask causal or anticausal: --mask causal (mask='causal' in Python)",
+        }[kernel.masks]
+        raise error("RS003", f"the mask {mask.label} with the kernel {kernel.label}", remedy)
     if position.tokens is not None:
         raise error(
             "RS003",

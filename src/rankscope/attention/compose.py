@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rankscope.attention.structure import Fact, Side, Structure, least, square
+from rankscope.errors import error
 
 
 def of_product(parts: Sequence[Structure]) -> Structure:
@@ -15,7 +17,11 @@ def of_product(parts: Sequence[Structure]) -> Structure:
     blocks, side = common(parts, "product")
     signs = [part.det_sign.value if square(part.shape) else None for part in parts]
     known = [sign for sign in signs if sign is not None]
-    if 0 in known:
+    if any(one.shape[1] != other.shape[0] for one, other in pairwise(parts)):
+        shapes = " · ".join(f"{rows} × {columns}" for rows, columns in (part.shape for part in parts))
+        raise error("RS101", f"a product of matrices of the shapes {shapes}", "keep empty rows: --empty-rows zero")
+    all_square = all(square(part.shape) for part in parts)
+    if 0 in known and all_square:
         sign: Fact[int | None] = Fact(0, "one factor is singular")
     elif len(known) == len(signs) and square(shape):
         sign = Fact(int(np.prod(known)), "the determinant of a product is the product of the determinants")
@@ -57,12 +63,11 @@ def of_concatenation(parts: Sequence[Structure]) -> Structure:
         if len(known) == len(sums)
         else Fact(None, "a part's rows have no common sum")
     )
-    because = f"not square: {shape[0]} × {shape[1]}"
+    because = "matrices side by side"
     if len(parts) == 1:
         return parts[0]
-    return Structure(
-        shape, Fact(None, because), Fact("none", because), added_ranks(parts, shape), row_sum, Fact(None, because)
-    )
+    blocks = Fact(np.zeros(shape[0], dtype=np.intp) if square(shape) else None, because)
+    return Structure(shape, blocks, Fact("none", because), added_ranks(parts, shape), row_sum, Fact(None, because))
 
 
 def added_ranks(parts: Sequence[Structure], shape: tuple[int, int]) -> Fact[int]:
@@ -78,6 +83,9 @@ def common(parts: Sequence[Structure], noun: str) -> tuple[Fact[NDArray[np.intp]
     sides = {part.side.value for part in parts} - {"diagonal"}
     if rows != columns:
         return Fact(None, f"not square: {rows} × {columns}"), Fact("none", "not square")
+    if not all(square(part.shape) for part in parts):
+        because = f"not every part of the {noun} is square"
+        return Fact(np.zeros(rows, dtype=np.intp), because), Fact("none", because)
     if len(sides) < 2 and "none" not in sides:
         side: Side = next(iter(sides), "diagonal")
         return Fact(np.arange(rows), f"every part of the {noun} is {side} triangular"), Fact(

@@ -36,10 +36,10 @@ def numbers_of(operator: Operator) -> Numbers:
     match operator.definition:
         case Weights(logs, divided=False):
             return numbers("weights", {"log_weights": logs})
-        case Weights(logs, None):
-            return numbers("softmax", {"log_weights": logs})
-        case Weights(logs, sink):
-            return numbers("sink", {"log_weights": logs, "sink": np.asarray(sink)})
+        case Weights(logs, None, scores=scores):
+            return numbers("softmax" if scores else "shares", {"log_weights": logs})
+        case Weights(logs, sink, scores=scores):
+            return numbers("sink" if scores else "sink-shares", {"log_weights": logs, "sink": np.asarray(sink)})
         case Recurrence(left, right, gates, erase, backward):
             arrays = {"left": left, "right": right, "gates": gates, "erase": erase, "backward": np.array([backward])}
             return numbers("recurrence", arrays)
@@ -63,9 +63,10 @@ def operator_of(given: Numbers) -> Operator:
             return Mean(tuple(operator_of(part) for part in given.parts))
         case "concatenation":
             return Concatenation(tuple(operator_of(part) for part in given.parts))
-        case "softmax" | "sink" | "weights":
-            subject = Weights(arrays["log_weights"], arrays.get("sink"), given.kind != "weights")
-            return defined(subject, (given.rows, given.columns), "scores")
+        case "softmax" | "shares" | "sink" | "sink-shares" | "weights":
+            plain = given.kind in ("softmax", "sink")
+            subject = Weights(arrays["log_weights"], arrays.get("sink"), given.kind != "weights", plain)
+            return defined(subject, (given.rows, given.columns), "scores" if plain else "log weights")
         case "recurrence":
             left, right, gates, erase = (arrays[name] for name in ("left", "right", "gates", "erase"))
             recurrence = Recurrence(left, right, gates, erase, bool(arrays["backward"][0]))

@@ -22,7 +22,9 @@ def _(operator: Dense) -> Diagonal | None:
 @diagonal.register
 def _(operator: Product) -> Diagonal | None:
     parts = [diagonal(part) for part in operator.parts]
-    if not operator.structure.triangular or any(part is None for part in parts):
+    shapes = {part.shape for part in operator.parts}
+    sided = operator.structure.side.value != "none" or operator.shape == (1, 1)
+    if not (operator.structure.triangular and sided) or len(shapes) > 1 or any(part is None for part in parts):
         return None
     known = [part for part in parts if part is not None]
     log = np.sum([part.log for part in known], axis=0)

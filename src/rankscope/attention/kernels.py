@@ -41,6 +41,10 @@ class ScoreKernel:
     masks: ClassVar[Masks] = "any"
     positions: ClassVar[Positions] = "any"
 
+    def __post_init__(self) -> None:
+        if self.sink is not None and not math.isfinite(self.sink):
+            raise error("RS002", f"the sink logit {self.sink} of {self.label}", "give a finite number")
+
 
 @dataclass(frozen=True)
 class FeatureKernel:
@@ -79,7 +83,9 @@ class RecurrenceKernel:
 
 Kernel = ScoreKernel | FeatureKernel | RecurrenceKernel
 
-KERNELS: Final = Registry[Callable[..., Kernel]]("kernel")
+KERNELS: Final = Registry[Callable[..., Kernel]](
+    "kernel", {"mamba2": "ssd", "mamba-2": "ssd", "deltanet": "delta", "performer": "favor", "softmax1": "off-by-one"}
+)
 kernel = KERNELS
 """Decorator: register a function that makes a kernel under its own name."""
 

@@ -40,9 +40,11 @@ def from_features(request: Request, kernel: FeatureKernel) -> Dense | Factored:
     magnitudes = np.where(seen, np.abs(features.left) @ np.abs(features.right).T, 0.0) if signed else products
     total, magnitude = products.sum(axis=1), magnitudes.sum(axis=1)
     empty = np.asarray(magnitude == 0)
-    refuse_lost_rows(request, alive, total, magnitude)
+    refuse_lost_rows(request, alive, total, magnitude, features.left.shape[1])
     policy = policy_for(request, empty, f"{kernel.label} gives every key it sees weight zero")
     columns, terms = seen.shape[1], features.left.shape[1]
+    present = (alive.left @ alive.right.T > 0) & seen
+    unsure = signed or float(products[present].min(initial=1.0)) < TOO_SMALL  # entries without relative precision
     if policy == "uniform" and empty.any():
         products, magnitudes = (np.where(empty[:, None], 1.0, each) for each in (products, magnitudes))
         seen = seen | empty[:, None]
@@ -64,7 +66,8 @@ def from_features(request: Request, kernel: FeatureKernel) -> Dense | Factored:
     bounds = [*distinct_tokens(given, "query features", "key features"), (terms, "the number of features")]
     whole = full and not (empty.any() and policy == "uniform")
     row_sum: Fact[float | None] = Fact(1.0, f"{kernel.label} divides each row by its sum")
-    beside = (terms, "the number of features") if triangles_whole(request) and policy != "uniform" else None
+    in_place = not empty.any() or policy == "zero"
+    beside = (terms, "the number of features") if triangles_whole(request) and in_place else None
     structure = structure_of(request, seen, diagonal, empty, policy, bounds if whole else [], row_sum, beside)
     origin = finished(request.origin, policy, empty)
     uniform = empty if policy == "uniform" else np.zeros(len(seen), dtype=np.bool_)
@@ -81,7 +84,7 @@ def from_features(request: Request, kernel: FeatureKernel) -> Dense | Factored:
         support,
         storage,
         UNIT * norm(cost) + stored_away(weights, storage),
-        math.inf if signed or storage is not FLOAT64 else UNIT * (2 * terms + summation(columns) + 8),
+        math.inf if unsure or storage is not FLOAT64 else UNIT * (2 * terms + summation(columns) + 8),
         origin=origin,
         definition=definition,
         values=request.values,
@@ -118,14 +121,15 @@ def scaled_features(request: Request, kernel: FeatureKernel) -> tuple[Pair, Pair
     return held, Pair(left, right)
 
 
-def refuse_lost_rows(request: Request, alive: Pair, total: Float64, magnitude: Float64) -> None:
+def refuse_lost_rows(request: Request, alive: Pair, total: Float64, magnitude: Float64, terms: int) -> None:
     """Refuse rows whose sum is lost: to cancellation, or to underflow of terms that are not zero (RS122)."""
-    lost = (np.abs(total) <= len(alive.right) * EPS * magnitude) & (magnitude > 0)
+    doubt = max(len(alive.right) * EPS, 2 * UNIT * (summation(len(alive.right)) + terms + 2))
+    lost = (np.abs(total) <= doubt * magnitude) & (magnitude > 0)
     if lost.any():
         raise error(
             "RS122",
             f"{named_rows(lost)} of {request.origin.kernel} attention: the sum of its weights is lost to cancellation "
-            "(below n·eps times the sum of their magnitudes)",
+            "(below their rounding)",
             "choose a feature map with positive values, such as linear:elu+1",
         )
     vanished = np.flatnonzero(magnitude < TOO_SMALL)

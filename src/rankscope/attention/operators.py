@@ -8,7 +8,7 @@ carries a bound on that.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Optional
+from typing import TYPE_CHECKING, Any, Final, Optional
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,11 @@ def shown(operator: "Operator") -> str:
     return f"<{type(operator).__name__} {operator.origin.label}, {rows} × {columns}, {operator.origin.dtype}>"
 
 
+def as_array(operator: "Operator", dtype: Any = None, copy: bool | None = None) -> Array:
+    """The numbers that are held, for numpy.asarray."""
+    return np.array(operator.matrix, dtype=dtype, copy=copy)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Dense:
     """A matrix held as n² numbers.
@@ -110,6 +115,7 @@ class Dense:
     request: Optional["Request"] = None
 
     __repr__ = shown
+    __array__ = as_array
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -132,6 +138,7 @@ class Factored:
     request: Optional["Request"] = None
 
     __repr__ = shown
+    __array__ = as_array
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -150,6 +157,7 @@ class Product:
     origin: Origin = field(default_factory=Origin)
 
     __repr__ = shown
+    __array__ = as_array
 
     @cached_property
     def structure(self) -> Structure:
@@ -187,6 +195,7 @@ class Mean:
     origin: Origin = field(default_factory=Origin)
 
     __repr__ = shown
+    __array__ = as_array
 
     @cached_property
     def structure(self) -> Structure:
@@ -229,6 +238,7 @@ class Concatenation:
     origin: Origin = field(default_factory=Origin)
 
     __repr__ = shown
+    __array__ = as_array
 
     @cached_property
     def structure(self) -> Structure:
@@ -260,7 +270,7 @@ Operator = Dense | Factored | Product | Mean | Concatenation
 
 def weakest(subjects: list[Subject]) -> Subject:
     """The subject of a composition: scores only if every part is, stored if any part is."""
-    order: tuple[Subject, ...] = ("scores", "factors", "stored")
+    order: tuple[Subject, ...] = ("scores", "factors", "log weights", "stored")
     return max(subjects, key=order.index)
 
 
@@ -302,7 +312,9 @@ def stored(operator: Operator) -> Dense:
     """The numbers that are held, as a matrix in their own right; found once for each operator."""
     found: Dense | None = operator.__dict__.get("stored")
     if found is None:
-        found = replace(from_array(operator.matrix, operator.storage, operator.origin), support=operator.support)
+        values = operator.values if isinstance(operator, Dense | Factored) else None
+        bare = from_array(operator.matrix, operator.storage, operator.origin)
+        found = replace(bare, support=operator.support, values=values)
         operator.__dict__["stored"] = found
     return found
 

@@ -161,7 +161,7 @@ def leaky_rerope(window: int = 512, leak: float = 16.0, base: float = 10000.0) -
 
 
 @position
-def alibi(symmetric: int = 1) -> Position:
+def alibi(symmetric: bool = True) -> Position:
     """−slope·|i − j| is added to the scores, the slopes 2^(−8h/H) by head; any H (ALiBi, Press et al. 2021).
 
     With symmetric=0 the bias is −slope·(i − j), which adds at most 2 to the rank of the scores.
@@ -175,7 +175,7 @@ def alibi(symmetric: int = 1) -> Position:
 
 
 @position
-def t5(buckets: int = 32, distance: int = 128, causal: int = 0, spread: float = 1.0) -> Position:
+def t5(buckets: int = 32, distance: int = 128, causal: bool = False, spread: float = 1.0) -> Position:
     """A bias for each bucket of j − i, random with this spread, for each head (T5, Raffel et al. 2020).
 
     As in T5 the layers share their biases.
@@ -185,7 +185,7 @@ def t5(buckets: int = 32, distance: int = 128, causal: int = 0, spread: float = 
         import numpy as np
 
         table = spread * child(replace(place, layer=0), "t5").standard_normal(buckets)
-        return np.asarray(t5_biases([table], distance, bool(causal))(i, j, place))
+        return np.asarray(t5_biases([table], distance, causal)(i, j, place))
 
     label = named("t5", buckets=(buckets, 32), distance=(distance, 128), causal=(causal, 0), spread=(spread, 1.0))
     return Position(label, bias=bias)
@@ -205,12 +205,20 @@ def t5_biases(table: Any, distance: int, causal: bool) -> Callable[[Any, Any, Pl
     import numpy as np
 
     rows = np.asarray(table, dtype=np.float64)
+    exact = rows.shape[-1] // (2 if causal else 4)
+    if exact < 1 or distance <= exact:
+        given = f"{rows.shape[-1]} buckets up to the distance {distance}"
+        raise error("RS002", given, f"give 4 buckets or more (2 if causal) and a distance above {exact}")
     if rows.ndim != 2 or not np.isfinite(rows).all():
         raise error("RS101", f"biases of shape {rows.shape}", "give a finite table, heads × buckets")
 
     def bias(i: Any, j: Any, place: Place) -> Any:
-        if len(rows) > 1 and place.head >= len(rows):
-            raise error("RS101", f"biases of {len(rows)} heads for head {place.head}", "give a row for each head")
+        if len(rows) not in (1, place.heads):
+            raise error(
+                "RS101",
+                f"biases of {len(rows)} heads for {place.heads}",
+                "give a row for each head, or one for all; a table of buckets × heads must be transposed",
+            )
         row = rows[place.head if len(rows) > 1 else 0]
         return row[bucket_of(np.asarray(j - i), len(row), distance, causal)]
 
@@ -222,8 +230,14 @@ def diet(width: int = 0) -> Position:
     """p_i·r_j/√w of random vectors for each head is added to the scores (decoupled, DIET, Chen et al. 2021)."""
 
     def bias(i: Any, j: Any, place: Place) -> Any:
+        import numpy as np
+
         random = child(replace(place, layer=0), "diet")
         size = width or place.keys
+        if np.min(i) < 0:
+            raise error(
+                "RS101", f"more queries than the {place.keys} keys", "diet has a vector for each place of a key"
+            )
         first, second = random.standard_normal((2, place.keys, size))
         return (first @ second.T / math.sqrt(size))[i, j]
 

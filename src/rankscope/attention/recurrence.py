@@ -17,6 +17,7 @@ from rankscope.attention.operators import Dense, Diagonal, norm
 from rankscope.attention.request import Request, stored_away, structure_of, turned
 from rankscope.attention.structure import Fact
 from rankscope.attention.subject import Recurrence
+from rankscope.errors import error
 
 
 def from_recurrence(request: Request, kernel: RecurrenceKernel) -> Dense:
@@ -56,6 +57,10 @@ def generated(request: Request, kernel: RecurrenceKernel, backward: bool) -> Rec
     keys = pair.right
     with np.errstate(over="ignore", invalid="ignore"):
         made = kernel.generators(keys, request.place)
+    for each in made:
+        if np.ndim(each) == 1:
+            given = f"the kernel {kernel.label} makes numbers of shape {np.shape(each)}"
+            raise error("RS005", given, "give one for each token as a column, (n, 1), or (n, d)")
     right, gates, erase = (
         np.array(np.broadcast_to(np.asarray(each, dtype=np.float64), keys.shape), order="C") for each in made
     )

@@ -106,7 +106,12 @@ def structure_of(
     mask = request.mask if unchanged else Mask(f"{request.mask.label} with {policy} rows", request.mask.allows)
     blocks, side = blocks_of_mask(mask, seen)
     sign: Fact[int | None] = Fact(None, f"no theorem gives the sign for {mask.label} {kernel} attention")
-    bounds = [(min(shape), f"a matrix of {shape[0]} × {shape[1]}"), *bounds]
+    visible = int(np.count_nonzero(seen.any(axis=0)))
+    bounds = [
+        (min(shape), f"a matrix of {shape[0]} × {shape[1]}"),
+        (visible, "the number of keys that are seen"),
+        *bounds,
+    ]
     if zero_rows:
         bounds.append((shape[0] - zero_rows, "the number of rows that are not zero"))
         row_sum = Fact(None, f"{zero_rows} rows see nothing and are zero")

@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rankscope.arrays import FLOAT64, UNIT, Boolean, Float64, check_finite, rounded
+from rankscope.arrays import FLOAT64, TINIEST, UNIT, Boolean, Float64, check_finite, rounded
 from rankscope.attention.kernels import ScoreKernel
 from rankscope.attention.masks import Mask
-from rankscope.attention.operators import Dense, Diagonal, norm
+from rankscope.attention.operators import Dense, Diagonal, Origin, norm
 from rankscope.attention.request import (
     ELEMENTARY,
     Request,
@@ -50,33 +50,44 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Dense:
     sink = None if kernel.sink is None else np.full(len(seen), kernel.sink)
     if sink is not None and policy == "uniform":
         sink[empty] = -math.inf
-    subject = Weights(masked, sink, kernel.divided)
+    plain = kernel.log_weight is None
+    subject = Weights(masked, sink, kernel.divided, plain)
     weights, depth, top, total = divided(subject) if kernel.divided else exponentials(subject)
     support = np.count_nonzero(seen, axis=1)
-    diagonal = diagonal_of(subject, top, total, support, kernel.log_weight is None)
+    diagonal = diagonal_of(subject, top, total, support, plain)
     relative = UNIT * (2 * ELEMENTARY + summation(seen.shape[1]) + 2)
     spread = np.sqrt(support) / total * kernel.divided
     absolute = UNIT * norm(spread) / math.e  # rounding x − max x costs u·|x|eˣ ≤ u/e each
-    alike = distinct_tokens(pair, "queries", "keys") if request.full and isinstance(pair, Pair) else []
+    vanished = TINIEST * math.sqrt(weights.size)
+    alike = distinct_tokens(pair, "queries", "keys") if plain and request.full and isinstance(pair, Pair) else []
     found, zeros = pattern_of(request, masked, seen)
-    if found is not request:
-        alike = [*alike, (int(np.count_nonzero(zeros.any(axis=0))), "the number of keys that have any weight")]
-        alike.append((distinct(masked), "the number of distinct rows"))
+    if not plain:
+        alike = [
+            (int(np.count_nonzero(zeros.any(axis=0))), "the number of keys that have any weight"),
+            (distinct(masked), "the number of distinct rows"),
+            (distinct(masked.T), "the number of distinct columns"),
+        ]
     return Dense(
         rounded(weights, storage),
         structure_of(found, zeros, diagonal, empty, policy, alike, row_sums(kernel)),
-        "scores",
+        "scores" if plain else "log weights",
         diagonal,
         support,
         storage,
-        relative * norm(weights) + absolute + stored_away(weights, storage),
+        relative * norm(weights) + absolute + vanished + stored_away(weights, storage),
         relative + UNIT * depth if storage is FLOAT64 else math.inf,
         pair,
         max_logit,
-        request.origin if lenient else finished(request.origin, policy, empty),
+        noted(request.origin if lenient else finished(request.origin, policy, empty), plain),
         subject,
         request.values,
     )
+
+
+def noted(origin: Origin, plain: bool) -> Origin:
+    """The origin, with a note on what exact numbers speak of where a kernel has computed log weights."""
+    note = f"exact numbers are those of the log weights of {origin.kernel}, as computed in float64"
+    return origin if plain else replace(origin, notes=(*origin.notes, note))
 
 
 def log_weights(kernel: ScoreKernel, masked: Float64) -> Float64:
@@ -169,10 +180,21 @@ def pattern_of(request: Request, logs: Float64, seen: Boolean) -> tuple[Request,
 
 def scored(request: Request) -> tuple[Float64, Pair | Float64]:
     """The scores, and the pair whose product they are; the scores themselves where gluing or a bias makes them none."""
+    total, held = glued(request)
+    bias = request.position.bias
+    if bias is not None:
+        i, j = request.places
+        total = np.asarray(total + bias(i[:, None], j[None, :], request.place))
+    return total, held if isinstance(held, Pair) and request.position.factored else total
+
+
+def glued(request: Request) -> tuple[Float64, Pair | None]:
+    """The scores before a bias, and the pair that the last piece turned; none where the scores were given."""
     position, pair = request.position, request.tokens
     i, j = request.places
     if request.scores is not None:
-        return biased(request.scale * request.scores, request), request.scores
+        with np.errstate(over="ignore"):
+            return request.scale * request.scores, None
     if request.scale == 0:
         pair = Pair(np.zeros_like(pair.left), np.zeros_like(pair.right))  # all products are zero, all tokens alike
         request = replace(request, tokens=pair)
@@ -181,15 +203,7 @@ def scored(request: Request) -> tuple[Float64, Pair | Float64]:
         held = turned(request, piece)
         found = scores_of(held, request.scale)
         total = found if piece.where is None else np.where(piece.where(i[:, None], j[None, :]), found, total)
-    total = biased(total, request)
-    return total, held if position.factored else total
-
-
-def biased(scores: Float64, request: Request) -> Float64:
-    """The scores with the bias of the position, if it has one."""
-    i, j = request.places
-    bias = request.position.bias
-    return scores if bias is None else np.asarray(scores + bias(i[:, None], j[None, :], request.place))
+    return total, held
 
 
 def scores_of(pair: Pair, scale: float) -> Float64:

@@ -20,6 +20,8 @@ class Pair:
 class Weights:
     """The exact matrix behind positive weights: row i is exp(logs_i) / (exp(sink_i) + Σ_j exp(logs_ij)).
 
+    The logarithms are the scores themselves, or what a kernel computed from `scores` in float64, if that is False.
+
     −∞ stands for a key of no weight, and for no sink (None for none at all). Where weights are not `divided`, the row
     is exp(logs_i) itself. A row without weight is zero.
     """
@@ -27,6 +29,7 @@ class Weights:
     logs: Float64
     sink: Float64 | None = None
     divided: bool = True
+    scores: bool = True
 
 
 @dataclass(frozen=True, eq=False, repr=False)

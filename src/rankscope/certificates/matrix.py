@@ -13,7 +13,19 @@ from rankscope.certificates.refusal import require
 from rankscope.errors import error
 
 Array = NDArray[Any]
-Kind = Literal["softmax", "sink", "weights", "products", "recurrence", "stored", "product", "mean", "concatenation"]
+Kind = Literal[
+    "softmax",
+    "shares",
+    "sink",
+    "sink-shares",
+    "weights",
+    "products",
+    "recurrence",
+    "stored",
+    "product",
+    "mean",
+    "concatenation",
+]
 
 COMPOSED: Final = ("product", "mean", "concatenation")
 
@@ -22,7 +34,9 @@ WIDEST: Final = 2**20
 
 TYPES: Final[dict[str, dict[str, str]]] = {
     "softmax": {"log_weights": "<f8"},
+    "shares": {"log_weights": "<f8"},
     "sink": {"log_weights": "<f8", "sink": "<f8"},
+    "sink-shares": {"log_weights": "<f8", "sink": "<f8"},
     "weights": {"log_weights": "<f8"},
     "products": {"left": "<f8", "right": "<f8", "seen": "|b1", "uniform": "|b1"},
     "recurrence": {"left": "<f8", "right": "<f8", "gates": "<f8", "erase": "<f8", "backward": "|b1"},
@@ -36,9 +50,11 @@ TYPES: Final[dict[str, dict[str, str]]] = {
 SUBJECTS: Final = {
     "softmax": "scores",
     "sink": "scores",
-    "weights": "scores",
     "products": "factors",
     "recurrence": "factors",
+    "shares": "log weights",
+    "sink-shares": "log weights",
+    "weights": "log weights",
     "stored": "stored",
 }
 """Which exact matrix a kind speaks of; a product or a mean speaks of the least of its parts, in this order."""
@@ -148,7 +164,7 @@ def shape_of(kind: Kind, shapes: Mapping[str, tuple[int, ...]], parts: Sequence[
             together = len(shape) == 2 and all(other == shape for other in others) and flag == (1,)
             require(together, "the arrays of a recurrence do not fit together")
             return shape[0], shape[0]
-        case "sink":
+        case "sink" | "sink-shares":
             shape = shapes["log_weights"]
             require(len(shape) == 2 and shapes["sink"] == shape[:1], "the sink does not have one entry for each row")
         case "products":

@@ -105,8 +105,12 @@ def compare(
         "plan": plans,
         "mask": masks or (["bidirectional", "causal"] if plans == ["uniform"] else [None]),
     }
+    of_plans = [name for name in plans if name != "uniform"]
     seed_of = o.seeds_of(seed, seeds)
     choices = [dict(zip(varied, each, strict=True)) for each in product(*varied.values())]
+    if masks and of_plans and "uniform" in plans:  # the mask is that of the uniform plan; the others choose their own
+        alone = [{**each, "mask": None} for each in choices if each["plan"] in of_plans and each["mask"] == masks[0]]
+        choices = [each for each in choices if each["plan"] == "uniform"] + alone
     sources = tuple(o.synthetic_of({**made, **each}, number) for each in choices for number in seed_of)
     numerics = numerics_of(rule, rtol, prove, budget, spectrum)
     study = Study(

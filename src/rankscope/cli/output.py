@@ -21,10 +21,11 @@ def check_outputs(outputs: list[Path] | None, figure: str | None) -> list[Path]:
             "RS003", f"--figure {figure} without a file", "add -o FILE with the suffix .png, .svg, .pdf or .html"
         )
     if outputs:
-        from rankscope.report.save import check_target
+        from rankscope.report.save import check_target, takes_figure
 
+        some = any(map(takes_figure, outputs))
         for path in outputs:
-            check_target(path, figure)
+            check_target(path, figure if takes_figure(path) or not some else None)
     return outputs or []
 
 
@@ -44,6 +45,7 @@ class Showing:
 
 def run_and_show(study: "Study", showing: Showing, workers: int | None) -> None:
     """Run a study, write its files, print its table; exit status 3 when a matrix had to be left out."""
+    from rankscope.report.save import takes_figure
     from rankscope.study import run
 
     paths = check_outputs(showing.outputs, showing.figure)
@@ -54,7 +56,7 @@ def run_and_show(study: "Study", showing: Showing, workers: int | None) -> None:
     if not showing.quiet:
         show(result, showing.format)
     for path in paths:
-        result.save(path, figure=showing.figure)
+        result.save(path, figure=showing.figure if takes_figure(path) else None)
     if showing.certificate is not None:
         tell_certificates(result, showing.certificate)
     tell(result, showing.format, paths, showing.verbose)

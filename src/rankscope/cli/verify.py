@@ -127,7 +127,9 @@ def shown(number: float | None) -> str:
 
 MEANT: Final = {
     "softmax": "the exact softmax of the given scores",
+    "shares": "the exact softmax of the given log weights",
     "sink": "the exact softmax of the given scores and a sink",
+    "sink-shares": "the exact softmax of the given log weights and a sink",
     "weights": "the exponentials of the given log weights",
     "recurrence": "the exact attention of the given recurrence",
     "products": "the exact product of the given factors",

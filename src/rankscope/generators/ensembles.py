@@ -80,6 +80,8 @@ def duplicated(count: int, width: int = 0) -> Ensemble:
 def zipf(vocabulary: int = 32000, exponent: float = 1.0, width: int = 0) -> Ensemble:
     """Words with probability ∝ rank^(−EXPONENT) (Zipf 1949), each with a Gaussian embedding of its own."""
     above_zero("zipf", vocabulary)
+    if not 0 <= exponent < 100:
+        raise error("RS002", f"zipf:exponent={exponent:g}", "give an exponent from 0 to 100")
 
     def drawn(n: int, w: int, place: Place) -> Float64:
         odds = np.arange(1, vocabulary + 1) ** -float(exponent)

@@ -43,7 +43,7 @@ def weights_of(name: str, parameter: float) -> Weights:
                 raise error("RS002", f"markov:exponential:{parameter:g}", "leave the rate out: rows are divided")
             return Weights(lambda random, shape: np.log(random.standard_exponential(shape)), 1.0, 1 - np.euler_gamma)
         case "lognormal":
-            variance = parameter**2
+            variance = parameter * parameter
             spread = math.sqrt(math.expm1(variance)) if variance < 700 else math.inf
             return Weights(lambda random, shape: parameter * random.standard_normal(shape), spread, variance / 2)
         case "gamma":
@@ -74,7 +74,7 @@ def digamma(x: float) -> float:
 def limits(weights: Weights, n: int) -> dict[str, Limit]:
     """What measures tend to as n grows, for square matrices; the leading value beside the bulk is counted in."""
     nu = weights.nu
-    if not (n > 1 and 0 < nu < math.inf):
+    if not (n > 1 and nu > 0 and 4 * nu**2 < n):  # beyond, the bulk would overlap the value 1
         return {}
     bulk = math.sqrt(n) * BULK_MEAN * nu
     share = 1 / (1 + bulk)

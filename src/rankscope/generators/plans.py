@@ -59,7 +59,7 @@ def unilm(site: Site) -> str:
     return ("bidirectional", half, "causal", "bidirectional", half, "anticausal")[site.head % 6]
 
 
-def check_plan(name: str, layers: int, heads: int, mask: str | None) -> Plan:
+def check_plan(name: str, layers: int, heads: int, mask: object) -> Plan:
     """The plan called `name`, or an error when these numbers of layers and heads cannot carry it."""
     plan = PLANS[name].function
     if name != "uniform" and mask is not None:

@@ -5,11 +5,13 @@ Each matrix is made when it is asked for, so that a stack of any height costs th
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from rankscope.arrays import FLOAT64, check_dense
+from rankscope.attention.kernels import Kernel
+from rankscope.attention.masks import Mask
 from rankscope.attention.operators import Concatenation, Limit, Mean, Operator, Origin, Product, stored
-from rankscope.attention.positions import POSITIONS
+from rankscope.attention.positions import POSITIONS, Position
 from rankscope.attention.request import EmptyRows
 from rankscope.errors import error
 from rankscope.generators.ensembles import ENSEMBLES
@@ -46,9 +48,9 @@ class Synthetic:
 
     n: int = 512
     d: int = 64
-    mask: str | None = None
-    kernel: str = "softmax"
-    position: str = "none"
+    mask: str | Mask | None = None
+    kernel: str | Kernel = "softmax"
+    position: str | Position = "none"
     scale: float = 1.0
     ensemble: str = "gaussian"
     init: str | None = None
@@ -67,8 +69,8 @@ class Synthetic:
         return Work(list(self.jobs()))
 
     def described(self) -> dict[str, Any]:
-        """Everything that decides the matrices."""
-        return {"kind": "synthetic", **vars(self)}
+        """Everything that decides the matrices; masks, kernels and positions by their labels."""
+        return {"kind": "synthetic", **vars(self), **{name: called(getattr(self, name)) for name in NAMED}}
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -81,7 +83,7 @@ class Synthetic:
         plan = check_plan(self.plan, self.layers, self.heads, self.mask)
         asked = "bidirectional" if self.mask is None else self.mask
         masks = {
-            (layer, head): plan(Site(layer, head, self.heads, self.n, asked))
+            (layer, head): asked if self.plan == "uniform" else plan(Site(layer, head, self.heads, self.n, ""))
             for layer in range(self.layers)
             for head in range(self.heads)
         }
@@ -97,7 +99,7 @@ class Synthetic:
 
     def check(self) -> None:
         """Refuse numbers and options that do not fit together, before anything is made."""
-        numbers = {"heads": self.heads, "layers": self.layers, "queries": self.shape[0]}
+        numbers = {"n": self.n, "d": self.d, "heads": self.heads, "layers": self.layers, "queries": self.shape[0]}
         numbers |= {} if self.kv_heads is None else {"kv_heads": self.kv_heads}
         for name, count in numbers.items():
             if count < 1:
@@ -114,12 +116,14 @@ class Synthetic:
             if made.tokens is None:
                 given = f"the initialisation {self.init!r} with the ensemble {made.label!r}, which has no tokens"
                 raise error("RS003", given, "take an ensemble of tokens, such as --ensemble tokens")
-        if made.tokens is None and POSITIONS.build(self.position).tokens is not None:
-            given = f"the position {self.position!r}, which acts on tokens, with the ensemble {made.label!r}"
+        if made.tokens is None and self.drawing.position.tokens is not None:
+            given = f"the position {called(self.position)!r}, which acts on tokens, with the ensemble {made.label!r}"
             raise error("RS003", given, "take an ensemble of tokens, such as --ensemble tokens")
         if made.weights is not None and (self.shared or self.kv_heads):
             given = f"shared or grouped keys with the ensemble {made.label!r}, which has none"
             raise error("RS003", given, "leave them out, or take an ensemble of queries and keys")
+        if self.shared and self.kv_heads is not None:
+            raise error("RS003", "shared queries and keys with kv_heads", "leave one out: keys are those of each head")
         if self.shared and self.shape[0] != self.n:
             raise error("RS003", f"shared queries and keys, {self.shape[0]} and {self.n} of them", "give equal numbers")
 
@@ -130,13 +134,13 @@ class Synthetic:
         parts = [made.label if made.label != "gaussian" else "", f"init {self.init}" if self.init else ""]
         return " ".join(filter(None, [*parts, "shared" if self.shared else ""])) or None
 
-    def named(self, mask: str) -> str:
+    def named(self, mask: str | Mask) -> str:
         """A label of everything that is not the default of this ensemble."""
-        position = "" if self.position == "none" else self.position
+        position = "" if called(self.position) == "none" else called(self.position)
         scale = "" if self.scale == 1 else f"scale {self.scale:g}"
-        return " ".join(filter(None, [mask, self.kernel, position, self.described_ensemble, scale]))
+        return " ".join(filter(None, [called(mask), called(self.kernel), position, self.described_ensemble, scale]))
 
-    def origin(self, mask: str, layer: int, head: int) -> Origin:
+    def origin(self, mask: str | Mask, layer: int, head: int) -> Origin:
         """What is known of a head before it is made."""
         several = self.heads > 1 or self.layers > 1
         place = f" layer {layer} head {head}" if several else ""
@@ -144,9 +148,9 @@ class Synthetic:
         return Origin(
             label=self.named(mask) + place,
             d=None if made.weights else self.d,
-            mask=mask,
-            kernel=self.kernel,
-            position=None if self.position == "none" else self.position,
+            mask=called(mask),
+            kernel=called(self.kernel),
+            position=None if called(self.position) == "none" else called(self.position),
             plan=self.plan,
             scale=self.scale,
             dtype=self.dtype,
@@ -158,17 +162,22 @@ class Synthetic:
             limits=self.limits(mask),
         )
 
-    def limits(self, mask: str) -> dict[str, Limit]:
+    def limits(self, mask: str | Mask) -> dict[str, Limit]:
         """What is known of large matrices of this kind: of random Markov matrices, square and seen whole."""
         made = ENSEMBLES.build(self.ensemble)
-        plain = (mask, self.kernel, self.position, self.scale) == ("bidirectional", "softmax", "none", 1.0)
+        plain = (called(mask), called(self.kernel), called(self.position), self.scale) == (
+            "bidirectional",
+            "softmax",
+            "none",
+            1.0,
+        )
         if made.weights is None or not plain or self.shape[0] != self.n:
             return {}
         from rankscope.generators.markov import limits, weights_of
 
         return limits(weights_of(*made.weights), self.n)
 
-    def maker(self, masks: dict[tuple[int, int], str], layer: int, head: int) -> Callable[[], Operator]:
+    def maker(self, masks: dict[tuple[int, int], str | Mask], layer: int, head: int) -> Callable[[], Operator]:
         """A function that makes one head."""
 
         def make() -> Operator:
@@ -190,7 +199,8 @@ class Synthetic:
     def drawing(self) -> Drawing:
         """What is drawn, and how much of it."""
         made = ENSEMBLES.build(self.ensemble)
-        position, init = POSITIONS.build(self.position), self.init or "lecun"
+        init = self.init or "lecun"
+        position = POSITIONS.build(self.position) if isinstance(self.position, str) else self.position
         return Drawing(made, *self.shape, self.d, self.seed, self.heads, init, self.shared, position)
 
     def aggregate(
@@ -202,28 +212,28 @@ class Synthetic:
             "heads-concatenated": f"{self.heads} heads side by side",
             "layers-product": f"product over {self.layers} layers",
         }[over]
-        place = f" of layer {layer}" if layer is not None and self.layers > 1 else ""
+        place = f"layer {layer} " if layer is not None and self.layers > 1 else ""
         mixed = self.plan != "uniform"
         base = self.origin(f"plan {self.plan}" if mixed else self.mask or "bidirectional", 0, 0)
-        label = f"{named}{place}: {self.named(base.mask or '')}"
+        label = f"{place}{named}: {self.named(base.mask or '')}"
         mask = None if mixed else base.mask
         origin = replace(base, label=label, mask=mask, layer=layer, head=None, over=over, limits={})
         return Job(origin, shape, lambda: make(origin))
 
-    def parts_of(self, masks: dict[tuple[int, int], str], layer: int) -> tuple[Operator, ...]:
+    def parts_of(self, masks: dict[tuple[int, int], str | Mask], layer: int) -> tuple[Operator, ...]:
         """The heads of one layer, as they are held."""
         check_dense(*self.shape, self.heads)
         return tuple(as_held(self.maker(masks, layer, head)()) for head in range(self.heads))
 
-    def mean_maker(self, masks: dict[tuple[int, int], str], layer: int) -> Callable[[Origin], Operator]:
+    def mean_maker(self, masks: dict[tuple[int, int], str | Mask], layer: int) -> Callable[[Origin], Operator]:
         """A function that makes the mean over the heads of one layer."""
         return lambda origin: Mean(equal_shapes(self.parts_of(masks, layer)), origin)
 
-    def concatenation_maker(self, masks: dict[tuple[int, int], str], layer: int) -> Callable[[Origin], Operator]:
+    def concatenation_maker(self, masks: dict[tuple[int, int], str | Mask], layer: int) -> Callable[[Origin], Operator]:
         """A function that sets the heads of one layer side by side."""
         return lambda origin: Concatenation(equal_shapes(self.parts_of(masks, layer)), origin)
 
-    def product_maker(self, masks: dict[tuple[int, int], str]) -> Callable[[Origin], Operator]:
+    def product_maker(self, masks: dict[tuple[int, int], str | Mask]) -> Callable[[Origin], Operator]:
         """A function that makes the product of the layers, the last one leftmost, as a network applies them."""
 
         def make(origin: Origin) -> Operator:
@@ -240,6 +250,15 @@ class Synthetic:
             return Product(equal_shapes(tuple(layers)), origin)
 
         return make
+
+
+NAMED: Final = ("mask", "kernel", "position")
+"""What may be given as a value instead of a name."""
+
+
+def called(value: Any) -> Any:
+    """The label of a mask, a kernel or a position, or the name that was given."""
+    return getattr(value, "label", value)
 
 
 def equal_shapes(parts: tuple[Operator, ...]) -> tuple[Operator, ...]:

@@ -82,7 +82,7 @@ def logits(drawing: Drawing, at: Head) -> Float64:
 def of_tokens(drawing: Drawing, at: Head) -> tuple[Float64, Float64, Float64]:
     """Queries, keys and values of tokens that the heads of a layer share; queries have their own where they differ."""
     made, n, d = drawing.ensemble, drawing.columns, drawing.d
-    width = made.width_for(d, n)
+    width = made.width_for(d, max(n, drawing.rows))
     common = place(drawing, at.layer, 0)
     x = placed(drawing, width, n, common)
     apart = drawing.rows != n

@@ -47,6 +47,8 @@ def short(value: float) -> str:
 
 def value_text(record: Record, matrix: Matrix) -> str:
     """A value, or what is known instead: a bound, an interval, or a dash."""
+    if record.measure == "offdiagonal_rank" and record.low != record.high:
+        return f"{number(record.low or 0)} … {number(record.high or 0)}"
     if record.value is not None:
         of = f" of {min(matrix.rows, matrix.columns)}" if record.measure == "rank_exact" else ""
         return number(record.value, 10 if record.measure == "logdet" else 6) + of
@@ -76,7 +78,9 @@ def compact(record: Record | None, matrix: Matrix) -> str:
 
 
 def sign_text(record: Record) -> str:
-    """The sign of a determinant."""
+    """The sign of a determinant; a dash where there is none to know."""
+    if record.sign is None and record.low is None and record.high is None and record.value is None:
+        return "—" if record.because.startswith("not square") else "unknown"
     return "unknown" if record.sign is None else f"{record.sign:+d}".replace("-", "−").replace("+0", "0")
 
 

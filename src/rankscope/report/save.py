@@ -13,10 +13,15 @@ DOCUMENTS: Final = (".pdf", ".html")
 SPECTRUM: Final = "spectrum"
 
 
+def takes_figure(path: Path) -> bool:
+    """Whether a file of this suffix holds a figure."""
+    return path.suffix.lower() in (*FIGURES, *DOCUMENTS)
+
+
 def check_target(path: Path, figure: str | None) -> None:
     """Refuse a suffix that says nothing, a missing package, or an unknown figure, before the work is done."""
     suffix = path.suffix.lower()
-    if figure is not None and suffix not in (*FIGURES, *DOCUMENTS):
+    if figure is not None and not takes_figure(path):
         raise error(
             "RS003", f"the figure {figure!r} in a file {suffix or 'without suffix'}", "choose .png, .svg, .pdf or .html"
         )

@@ -69,7 +69,7 @@ def exact_against_numerical(exact: Record, numerical: Record, size: int) -> str:
         enclosed = numerical.guarantee == "enclosed"
         lie = f"{'lies' if size - int(count) == 1 else 'lie'} below it" if enclosed else "cannot be told from zero"
         return (
-            f"{full}At the tolerance{bar} {below} {lie}, so that a numerical rank of {count} says something about the "
+            f"{full}At the tolerance{bar}, {below} {lie}, so that a numerical rank of {count} says something about the "
             "tolerance, not about the matrix."
         )
     if exact.value is not None and exact.value == count:
@@ -122,7 +122,11 @@ def carried(records: dict[str, Record], size: int) -> Iterator[str]:
     if effective.null_mean is not None and effective.null_sd is not None:
         count = counted(effective.null_count or 0, "seed")
         spread = f"{number(effective.null_mean, 4)} ± {short(effective.null_sd)}"
-        yield f"Its effective rank is {effective.value:.4g} of {size}; matched random attention has {spread} ({count})."
+        away = float(effective) - effective.null_mean
+        side = "below" if away > 0 else "above"
+        by = f", {short(abs(away) / effective.null_sd)} deviations {side}" if effective.null_sd else ""
+        chance = f"matched random attention has {spread} ({count}){by}"
+        yield f"Its effective rank is {effective.value:.4g} of {size}; {chance}."
         return
     near = "The matrix is close to rank one by weight: " if close and size > 1 else "By weight, "
     yield f"{near}its effective rank is {effective.value:.4g} of {size}."

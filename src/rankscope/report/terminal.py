@@ -4,6 +4,7 @@ One matrix is shown as a list of its measures with reasons; up to four side by s
 three sentences below say what the numbers mean together.
 """
 
+import math
 import textwrap
 from typing import Final
 
@@ -51,6 +52,7 @@ HEADINGS: Final = {
 SUBJECTS: Final = {
     "scores": "the exact softmax of the scores",
     "factors": "the exact product of the factors",
+    "log weights": "the weights whose logarithms the kernel computed",
     "stored": "the numbers as they are stored",
 }
 
@@ -108,7 +110,7 @@ def alone(table: Table, width: int) -> list[str]:
         for name, value, guarantee, note, subject in rows:
             left = f"  {name:<{name_width}}  {value:<{value_width}}  {guarantee:<9}  "
             wrapped = textwrap.wrap(
-                printable(note) + (f" [{subject}]" if several else ""), max(width - indent, 24)
+                printable(note) + (f" [{subject}]" if several else ""), max(width - indent, 16)
             ) or [""]
             lines += [(left + wrapped[0]).rstrip(), *(" " * indent + more for more in wrapped[1:])]
     return [*lines, *(["", *subjects(table, width)] if several else [])]
@@ -179,11 +181,11 @@ def row_name(table: Table, record: Record) -> str:
 
 def common_heading(table: Table) -> str:
     """What all matrices share."""
-    shared = {name: {getattr(matrix, name) for matrix in table.matrices} for name in ("rows", "d", "scale", "dtype")}
+    shared = {name: {getattr(matrix, name) for matrix in table.matrices} for name in ("d", "scale", "dtype")}
     single = {name: values.pop() for name, values in shared.items() if len(values) == 1 and None not in values}
-    parts = [
-        f"{'n' if name == 'rows' else name} {f'{v:g}' if isinstance(v, float) else v}" for name, v in single.items()
-    ]
+    shapes = {(matrix.rows, matrix.columns) for matrix in table.matrices}
+    parts = [f"n {rows}" if rows == columns else f"{rows} × {columns}" for rows, columns in shapes if len(shapes) == 1]
+    parts += [f"{name} {f'{v:g}' if isinstance(v, float) else v}" for name, v in single.items()]
     seeds = {record.seed for record in table}
     parts += [f"seed {seeds.pop()}"] if len(seeds) == 1 and None not in seeds else []
     return "   ".join([f"{len(table.matrices)} matrices", *parts])
@@ -198,15 +200,18 @@ def listed(table: Table, width: int) -> list[str]:
     texts = {name: [compact(cells.get((m.id, name)), m) for m in table.matrices] for name in wanted}
     nulls = {name: [null_of(cells.get((m.id, name))) for m in table.matrices] for name in wanted}
     texts |= {f"{name} null": found for name, found in nulls.items() if any(found)}
+    if any(" null" in name for name in texts):
+        wanted.sort(key=lambda name: name != "effective_rank")
     wanted = [each for name in wanted for each in (name, f"{name} null") if each in texts]
     widths = {name: max(len(heading_of(name)), *(len(text) for text in texts[name])) + 2 for name in wanted}
-    labels = [shortened(printable(matrix.label), max(30, width // 3)) for matrix in table.matrices]
+    common, rest = parted([printable(matrix.label) for matrix in table.matrices])
+    labels = [shortened(label, max(30, width // 3)) for label in rest]
     first = max(columns_of(label) for label in labels)
     shown: list[str] = []
     for name in wanted:
         if first + sum(widths[each] for each in [*shown, name]) <= width or not shown:
             shown.append(name)
-    lines = [common_heading(table), ""]
+    lines = [*textwrap.wrap(common_heading(table) + (f"   {common}" if common else ""), width), ""]
     lines.append(" " * first + "".join(f"{heading_of(name):>{widths[name]}}" for name in shown))
     for i, (label, matrix) in enumerate(zip(labels, table.matrices, strict=True)):
         bad = next((r for r in table.of(matrix) if r.status != "ok"), None)
@@ -217,9 +222,27 @@ def listed(table: Table, width: int) -> list[str]:
     return [*lines, *footer(table, width, more)]
 
 
+def parted(labels: list[str]) -> tuple[str, list[str]]:
+    """The first words that all labels share, and what is left of each, which is never nothing."""
+    words = [label.split() for label in labels]
+    count = 0
+    while all(len(each) > count + 1 and each[count] == words[0][count] for each in words):
+        count += 1
+    return " ".join(words[0][:count]), [" ".join(each[count:]) for each in words]
+
+
 def heading_of(name: str) -> str:
     """The short name of a column: of a measure, or of its value for matched random attention."""
     return "null" if name.endswith(" null") else HEADINGS.get(name, name)
+
+
+def compared(table: Table, labels: dict[int, str], key: tuple[str, str, str]) -> list[tuple[str, str]]:
+    """What the mean over seeds compares with: the mean of matched random attention, and the limit of theory."""
+    own = [r for r in table if (labels[r.matrix], r.measure, r.subject) == key]
+    nulls = [record.null_mean for record in own if record.null_mean is not None]
+    limits = {record.details["limit"] for record in own if record.details.get("limit") is not None}
+    rows = [("null", number(math.fsum(nulls) / len(nulls)))] if nulls else []
+    return [*rows, *(("limit", number(limit)) for limit in limits)]
 
 
 def null_of(record: Record | None) -> str:
@@ -254,5 +277,6 @@ def seeds(table: Table, width: int) -> list[str]:
             sd = "" if row["sd"] is None else number(row["sd"], 3)
             mean, low, high = (f"{number(row[each]):>13}" for each in ("mean", "min", "max"))
             lines.append(f"  {name:<24}{mean}{sd:>11}{low}{high}{row['count']:>4}")
+            lines += [f"    {name:<22}{value:>13}" for name, value in compared(table, labels, key)]
     more = "   sd: sample standard deviation   n: seeds with a value"
     return [*lines, *footer(table, width, more)]

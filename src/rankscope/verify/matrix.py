@@ -77,7 +77,7 @@ def normalised(matrix: Exact) -> bool:
     if matrix.shape[0] == 0:
         return False
     match matrix.numbers.kind:
-        case "softmax":
+        case "softmax" | "shares":
             return bool(matrix.pattern.any(axis=1).all())
         case "products":
             return matrix.integers is not None and all(any(x != 0 for x in row) for row in matrix.integers.tolist())

@@ -11,7 +11,7 @@ def pattern(numbers: Numbers) -> Boolean:
     arrays = numbers.arrays or {}
     parts = [pattern(part) for part in numbers.parts]
     match numbers.kind:
-        case "softmax" | "sink" | "weights":
+        case "softmax" | "shares" | "sink" | "sink-shares" | "weights":
             return np.asarray(arrays["log_weights"] > -np.inf)
         case "recurrence":
             left, right = ((arrays[name] != 0) for name in ("left", "right"))
@@ -83,9 +83,9 @@ def lines(numbers: Numbers, axis: int) -> list[bytes]:
             return [b"".join(each) for each in zip(*(lines(part, axis) for part in numbers.parts), strict=True)]
         case "recurrence":
             return [str(place).encode() for place in range(numbers.rows)]
-        case "sink" if axis == 0:
+        case "sink" | "sink-shares" if axis == 0:
             held = [arrays["log_weights"] + 0.0, arrays["sink"][:, None]]
-        case "sink":
+        case "sink" | "sink-shares":
             held = [arrays["log_weights"].T + 0.0]
         case "products":
             own = [arrays["left"] + 0.0, arrays["seen"], arrays["uniform"][:, None]]

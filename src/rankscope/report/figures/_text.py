@@ -25,7 +25,7 @@ PALE = "#9d9d9d"
 SMALL = 8.0
 LINE = 12.0  # points from one line of small text to the next
 WIDTH = 400.0  # points that text may take from the left end of the axes: a little less than there are
-SUBJECTS = {"scores": "scores", "factors": "factors", "stored": "stored numbers"}
+SUBJECTS = {"scores": "scores", "factors": "factors", "log weights": "log weights", "stored": "stored numbers"}
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 

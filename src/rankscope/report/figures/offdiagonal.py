@@ -83,7 +83,8 @@ def facts(record: Record, own: Sequence[Series], several: bool) -> str:
     """What the legend says of one profile: the largest rank, and what the kernel allows."""
     if several:
         bound = record.details.get("exact_high")
-        return f": {record.value}" + ("" if bound is None else f", at most {bound}")
+        found = f"{record.low}" if record.low == record.high else f"{record.low} … {record.high}"
+        return f": {found}" + ("" if bound is None else f", at most {bound} (dashed)")
     sides = ", ".join(f"{max(series.values):.0f} {SIDES[series.name]}" for series in own)
     allowed = f"; {record.because}" if record.because else ""
     return f"largest rank {sides}{allowed}"
