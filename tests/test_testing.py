@@ -14,7 +14,9 @@ from rankscope.attention.kernels import FeatureKernel, Kernel, ScoreKernel
 from rankscope.attention.masks import Mask, causal
 from rankscope.errors import RankscopeError
 from rankscope.records import Reading
-from rankscope.testing import check_kernel, check_mask, check_measure, closure, leibniz, matrices
+from rankscope.testing import check_kernel, check_mask, check_measure
+from rankscope.testing.masks import closure, leibniz
+from rankscope.testing.measures import matrices
 from tests.oracles import rational
 
 CAUGHT = (AssertionError, RankscopeError)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from rankscope.records import Reading as Reading
     from rankscope.records import Record as Record
     from rankscope.records import Table as Table
-    from rankscope.study import Result as Result
+    from rankscope.result import Result as Result
     from rankscope.study import Study as Study
     from rankscope.study import analyze as analyze
     from rankscope.study import certificate as certificate
@@ -88,7 +88,8 @@ HOMES = {
     "generators.tensors": ["File", "load"],
     "records": ["Reading", "Record", "Table"],
     "certificates": ["Certificate"],
-    "study": ["Result", "Study", "analyze", "certificate", "compare", "logdet", "run", "singular_values", "spectrum"],
+    "result": ["Result"],
+    "study": ["Study", "analyze", "certificate", "compare", "logdet", "run", "singular_values", "spectrum"],
 }
 """Where each public name lives. Every measure is public too, under its own name."""
 

@@ -33,7 +33,7 @@ class Entry(Generic[F]):
         parts = [self.name]
         for parameter in inspect.signature(self.function).parameters.values():
             text = f":{parameter.name.upper()}"
-            parts.append(text if parameter.default is parameter.empty else f"[{text}={shown(parameter.default)}]")
+            parts.append(text if parameter.default is parameter.empty else f"[{text}={typed(parameter.default)}]")
         return "".join(parts)
 
 
@@ -94,9 +94,12 @@ class Registry(Generic[F]):
         return entry.function(**arguments(entry, self.kind, values))
 
 
-def shown(value: Any) -> str:
-    """A default as it is typed."""
-    return f"{value:g}" if isinstance(value, float) else str(int(value) if isinstance(value, bool) else value)
+def typed(value: Any) -> str:
+    """A value as it is typed: a number in as few digits as make it again."""
+    if isinstance(value, float):
+        brief = f"{value:g}"
+        return brief if float(brief) == value or value != value else repr(value)
+    return str(int(value) if isinstance(value, bool) else value)
 
 
 def rerun(old: Any, new: Any) -> bool:

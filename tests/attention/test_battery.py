@@ -20,7 +20,7 @@ from rankscope.attention.distance import distance
 from rankscope.attention.existing import single
 from rankscope.attention.kernels import KERNELS
 from rankscope.attention.masks import MASKS, Mask, parse
-from rankscope.attention.operators import Origin
+from rankscope.attention.origin import Origin
 from rankscope.attention.positions import POSITIONS, Place, child
 from rankscope.errors import UsageError
 from tests.oracles import EPS, UNIT, Float64, away

@@ -9,15 +9,7 @@ import rankscope as rs
 from rankscope.attention.build import attention
 from rankscope.attention.distance import distance
 from rankscope.attention.existing import single
-from rankscope.attention.operators import (
-    Factored,
-    Mean,
-    Product,
-    from_array,
-    stored,
-    stored_differs,
-    weakest,
-)
+from rankscope.attention.operators import Factored, Mean, Product, from_array, stored, stored_differs, weakest
 from tests.oracles import (
     DIGITS_60,
     SEES,

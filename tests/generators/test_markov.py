@@ -293,10 +293,26 @@ def test_limits_are_of_measures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weights", "n"), [(("exponential", 1.0), 1), (("lognormal", 27.0), 9), (("lognormal", 1e3), 9)]
+    ("weights", "n"),
+    [
+        (("exponential", 1.0), 1),
+        (("exponential", 1.0), 4),
+        (("gamma", 0.01), 400),
+        (("lognormal", 27.0), 10**6),
+        (("lognormal", 1e3), 9),
+    ],
 )
-def test_there_is_no_limit_of_one_number_or_of_infinite_variance(weights: tuple[str, float], n: int) -> None:
-    assert limits(weights_of(*weights), n) == {}
+def test_there_is_no_limit_where_the_bulk_would_reach_the_value_one(weights: tuple[str, float], n: int) -> None:
+    """It ends at 2ν/√n; with infinite variance it does not end at all."""
+    made = weights_of(*weights)
+    assert 2 * made.nu / math.sqrt(n) >= 1
+    assert limits(made, n) == {}
+    assert limits(weights_of("exponential", 1.0), 20) != {}
+
+
+def test_there_is_no_limit_of_one_number() -> None:
+    """Whose row has no entropy that could be divided by ln 1."""
+    assert limits(weights_of("gamma", 8.0), 1) == {}
 
 
 def test_a_spread_that_no_float_can_square_is_still_one() -> None:

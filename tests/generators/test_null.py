@@ -24,7 +24,6 @@ from rankscope.errors import RankscopeError, UsageError
 from rankscope.generators.null import matched
 from rankscope.generators.stack import Synthetic
 from rankscope.records import Record
-from rankscope.study import Result, Study
 from tests.oracles import UNIT, Boolean, Float64
 from tests.process import SAMPLE, strict_json, violations
 
@@ -394,7 +393,7 @@ def by_hand(operator: Operator, record: Record, count: int, d: int | None = None
     return found
 
 
-def check_by_hand(operator: Operator, result: Result, count: int, d: int | None = None) -> None:
+def check_by_hand(operator: Operator, result: rs.Result, count: int, d: int | None = None) -> None:
     for record in result.table:
         values = by_hand(operator, record, count, d)
         assert record.null_count == len(values), record.measure
@@ -510,7 +509,7 @@ def test_numbers_of_nulls_and_head_sizes_that_mean_nothing_are_refused(options: 
 
 
 def test_a_study_says_how_it_was_compared() -> None:
-    study = Study((Synthetic(n=4, d=2),), ("stable_rank",), null=2, null_d=5)
+    study = rs.Study((Synthetic(n=4, d=2),), ("stable_rank",), null=2, null_d=5)
     assert study.described().items() >= {"null": 2, "null_d": 5}.items()
     found = rs.run(study)["stable_rank"]
     assert isinstance(found, Record)

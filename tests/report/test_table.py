@@ -15,6 +15,7 @@ import rankscope as rs
 from rankscope.records import Series, Table
 from rankscope.report import table as shown
 from rankscope.report.cells import printable
+from rankscope.testing.measures import matrices
 from tests.process import strict_json
 from tests.report.canned import HOSTILE, matrix, named, record, refused, several, table, usual
 
@@ -206,7 +207,7 @@ def test_latex_knows_every_sign_of_our_own_words(name: str) -> None:
 def test_latex_knows_every_sign_that_a_measure_can_print() -> None:
     """All measures on the matrices of the contract batteries: nothing they say needs the escape of last resort."""
     signs: set[str] = set()
-    for _, given in rs.testing.matrices():
+    for _, given in matrices():
         for row in shown.cells(rs.analyze(given, measures=["all"]).table):
             signs |= {sign for cell in row for sign in cell if not sign.isascii()}
     assert signs

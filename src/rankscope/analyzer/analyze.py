@@ -10,7 +10,8 @@ from rankscope.analyzer.measure import MEASURES, Group, Measure
 from rankscope.analyzer.needs import Needs, ledger
 from rankscope.analyzer.numerics import Numerics
 from rankscope.analyzer.spectrum import Spectrum
-from rankscope.attention.operators import Operator, Origin
+from rankscope.attention.operators import Operator
+from rankscope.attention.origin import Origin
 from rankscope.errors import RankscopeError
 from rankscope.records import Matrix, Record, Series
 from rankscope.registry import Registry

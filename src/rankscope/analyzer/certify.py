@@ -8,7 +8,7 @@ from rankscope.analyzer.determinant import LogDet
 from rankscope.analyzer.measure import MEASURES
 from rankscope.analyzer.needs import Needs
 from rankscope.attention.definition import numbers_of
-from rankscope.attention.operators import Origin
+from rankscope.attention.origin import Origin
 from rankscope.certificates import Certificate, Claim, Count, Determinant, Minor, Rank, Smallest
 from rankscope.records import Reading
 

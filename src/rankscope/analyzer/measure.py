@@ -15,7 +15,8 @@ from rankscope.analyzer.numerics import Numerics
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.arrays import FLOAT64, blas_threads
 from rankscope.attention.existing import single
-from rankscope.attention.operators import Operator, Origin, stored, stored_differs
+from rankscope.attention.operators import Operator, stored, stored_differs
+from rankscope.attention.origin import Origin
 from rankscope.errors import RankscopeError, error
 from rankscope.records import Reading, Record
 from rankscope.registry import Registry

@@ -20,7 +20,8 @@ from rankscope.attention.existing import digest_of
 from rankscope.attention.kernels import KERNELS, FeatureKernel, Kernel, RecurrenceKernel, ScoreKernel
 from rankscope.attention.linear import from_features
 from rankscope.attention.masks import Mask, parse
-from rankscope.attention.operators import Dense, Factored, Operator, Origin
+from rankscope.attention.operators import Dense, Factored, Operator
+from rankscope.attention.origin import Origin
 from rankscope.attention.positions import POSITIONS, Place, Position
 from rankscope.attention.recurrence import from_recurrence
 from rankscope.attention.request import EmptyRows, Request

@@ -71,9 +71,14 @@ def of_concatenation(parts: Sequence[Structure]) -> Structure:
 
 
 def added_ranks(parts: Sequence[Structure], shape: tuple[int, int]) -> Fact[int]:
-    """The upper bound of the rank of a sum, or of parts side by side: the sum of theirs, and no more than fits."""
-    total = sum(part.rank_bound.value for part in parts)
-    bounds = [(min(shape), f"a matrix of {shape[0]} × {shape[1]}"), (total, "the sum of the ranks of its parts")]
+    """The upper bound of the rank of a sum, or of parts side by side: the sum of theirs, and no more than fits.
+
+    Where rows sum to one, every column space holds the vector of ones, which counts once.
+    """
+    shared = shape[0] > 0 and all(part.row_sum.value == 1.0 for part in parts)
+    total = sum(part.rank_bound.value for part in parts) - shared * (len(parts) - 1)
+    why = "the sum of the ranks of its parts" + ", which share the vector of ones" * shared
+    bounds = [(min(shape), f"a matrix of {shape[0]} × {shape[1]}"), (total, why)]
     return least(bounds)
 
 

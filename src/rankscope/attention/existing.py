@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from rankscope.arrays import Array, Storage, check_dense, check_finite, check_flush_to_zero, given
-from rankscope.attention.operators import Operator, Origin, from_array
+from rankscope.attention.operators import Operator, from_array
+from rankscope.attention.origin import Origin
 from rankscope.errors import error
 
 

@@ -15,7 +15,7 @@ from rankscope.attention import maps
 from rankscope.attention.maps import FEATURES, Map, of_tokens
 from rankscope.attention.positions import Place, child
 from rankscope.errors import error
-from rankscope.registry import Registry, above_zero, nearest
+from rankscope.registry import Registry, above_zero, nearest, typed
 
 Masks = Literal["any", "everything", "triangle"]
 """Which masks a kernel accepts: any, the one that hides nothing, or the whole lower or upper triangle."""
@@ -103,7 +103,7 @@ def softmax() -> ScoreKernel:
 def tempered(temperature: float) -> ScoreKernel:
     """Softmax of the scores divided by a temperature: below 1 it sharpens, above it flattens (Hinton et al. 2015)."""
     above_zero("tempered", temperature)
-    return ScoreKernel(f"tempered:{temperature:g}", lambda s: s / temperature)
+    return ScoreKernel(f"tempered:{typed(temperature)}", lambda s: s / temperature)
 
 
 @kernel
@@ -123,7 +123,7 @@ def off_by_one() -> ScoreKernel:
 @kernel
 def sink(logit: float = 1.0) -> ScoreKernel:
     """Softmax with one more logit, learned in models, whose weight no key receives (gpt-oss, OpenAI 2025)."""
-    return ScoreKernel(f"sink:{logit:g}", sink=logit)
+    return ScoreKernel(f"sink:{typed(logit)}", sink=logit)
 
 
 @kernel

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from rankscope.errors import error
-from rankscope.registry import Registry
+from rankscope.registry import Registry, typed
 
 Fact = Literal["lower", "upper", "diagonal", "everything"]
 
@@ -120,7 +120,7 @@ def random(rate: float, block: int = 16, seed: int = 0) -> Mask:
     at_least("random:block", block, 1)
     if not 0 <= rate <= 1:
         raise error("RS002", f"random:{rate}", "give a probability between 0 and 1")
-    label = f"random:{rate:g}:block={block}:seed={seed}"
+    label = f"random:{typed(rate)}:block={block}:seed={seed}"
     return Mask(
         label, lambda q, k: (q == k) | (scattered(q // block, k // block, seed) < rate), frozenset({"diagonal"})
     )
@@ -129,7 +129,7 @@ def random(rate: float, block: int = 16, seed: int = 0) -> Mask:
 @mask
 def bigbird(window: int = 3, tokens: int = 2, rate: float = 0.05, block: int = 16, seed: int = 0) -> Mask:
     """A window, global tokens and random blocks (BigBird, Zaheer et al. 2020)."""
-    label = f"bigbird:window={window}:tokens={tokens}:rate={rate:g}:block={block}:seed={seed}"
+    label = f"bigbird:window={window}:tokens={tokens}:rate={typed(rate)}:block={block}:seed={seed}"
     union = MASKS["window"].function(window) | global_tokens(tokens) | random(rate, block, seed)
     return Mask(label, union.allows, union.facts)
 

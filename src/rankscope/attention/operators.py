@@ -5,7 +5,6 @@ factors, or the stored numbers themselves. What is held in float64 differs from 
 carries a bound on that.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Optional
@@ -15,47 +14,13 @@ from numpy.typing import NDArray
 
 from rankscope.arrays import FLOAT64, SMALLEST, UNIT, Array, Float64, Storage, power_of_two, scaled
 from rankscope.attention.compose import of_concatenation, of_mean, of_product
+from rankscope.attention.origin import Origin
 from rankscope.attention.structure import Structure, of_array
 from rankscope.attention.subject import Pair, Products, Recurrence, Weights
 from rankscope.records import Subject
 
 if TYPE_CHECKING:
     from rankscope.attention.request import Request
-
-
-@dataclass(frozen=True)
-class Limit:
-    """What a measure tends to as a matrix grows, and the formula."""
-
-    value: float
-    formula: str
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a matrix comes from: the columns of `records.Matrix` that do not depend on its numbers, and its place.
-
-    `limits` hold, by measure, what theory says of large matrices of this kind.
-    """
-
-    label: str = "array"
-    d: int | None = None
-    mask: str | None = None
-    kernel: str | None = None
-    position: str | None = None
-    plan: str | None = None
-    scale: float | None = None
-    dtype: str = "float64"
-    source: str = "array"
-    key: str | None = None
-    digest: str | None = None
-    layer: int | None = None
-    head: int | None = None
-    over: str | None = None
-    seed: int | None = None
-    notes: tuple[str, ...] = ()
-    ensemble: str | None = None
-    limits: Mapping[str, Limit] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from rankscope.errors import error
-from rankscope.registry import Registry, above_zero
+from rankscope.registry import Registry, above_zero, typed
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def interpolated(factor: float, base: float = 10000.0) -> Position:
     """RoPE at places divided by a factor (position interpolation, Chen et al. 2023)."""
     above_zero("interpolated", factor)
     piece = Piece(lambda i: i / factor, lambda j: j / factor)
-    label = named(f"interpolated:{factor:g}", base=(base, 10000.0))
+    label = named(f"interpolated:{typed(factor)}", base=(base, 10000.0))
     return Position(label, rotary(lambda d: frequencies(d, base)), (piece,))
 
 
@@ -106,7 +106,7 @@ def interpolated(factor: float, base: float = 10000.0) -> Position:
 def ntk(factor: float, base: float = 10000.0) -> Position:
     """RoPE with base·factor^(d/(d−2)): the lowest frequency is divided by it, the highest kept (bloc97 2023)."""
     above_zero("ntk", factor)
-    label = named(f"ntk:{factor:g}", base=(base, 10000.0))
+    label = named(f"ntk:{typed(factor)}", base=(base, 10000.0))
     return Position(label, rotary(lambda d: frequencies(d, ntk_base(base, factor, d))))
 
 
@@ -115,7 +115,7 @@ def dynamic_ntk(factor: float, trained: int, length: int, base: float = 10000.0)
     """NTK-aware RoPE whose factor grows with the length: factor·length/trained − (factor − 1) (emozilla 2023)."""
     above_zero("dynamic-ntk", factor)
     grown = max(1.0, factor * length / trained - (factor - 1))
-    label = named(f"dynamic-ntk:{factor:g}:trained={trained}:length={length}", base=(base, 10000.0))
+    label = named(f"dynamic-ntk:{typed(factor)}:trained={trained}:length={length}", base=(base, 10000.0))
     return Position(label, rotary(lambda d: frequencies(d, ntk_base(base, grown, d))))
 
 
@@ -133,7 +133,7 @@ def yarn(factor: float, trained: int, base: float = 10000.0) -> Position:
         ramp = np.clip((np.arange(d // 2) - low) / max(high - low, 1e-3), 0.0, 1.0)
         return plain / factor * ramp + plain * (1 - ramp)
 
-    label = named(f"yarn:{factor:g}:trained={trained}", base=(base, 10000.0))
+    label = named(f"yarn:{typed(factor)}:trained={trained}", base=(base, 10000.0))
     return Position(label, rotary(mixed, 0.1 * math.log(factor) + 1 if factor > 1 else 1.0))
 
 
@@ -156,7 +156,7 @@ def leaky_rerope(window: int = 512, leak: float = 16.0, base: float = 10000.0) -
     slow = 0.0 if math.isinf(leak) else 1.0 / leak
     near = Piece(lambda i: i, lambda j: j, lambda i, j: i - j < window)
     far = Piece(lambda i: window * (1 - slow) + i * slow, lambda j: j * slow, lambda i, j: i - j >= window)
-    name = f"rerope:{window}" if math.isinf(leak) else f"leaky-rerope:{window}:leak={leak:g}"
+    name = f"rerope:{window}" if math.isinf(leak) else f"leaky-rerope:{window}:leak={typed(leak)}"
     return Position(named(name, base=(base, 10000.0)), rotary(lambda d: frequencies(d, base)), (near, far))
 
 
@@ -246,7 +246,9 @@ def diet(width: int = 0) -> Position:
 
 def named(name: str, **parameters: tuple[float, float]) -> str:
     """A label with the parameters that differ from their defaults."""
-    return ":".join([name, *(f"{key}={value:g}" for key, (value, default) in parameters.items() if value != default)])
+    return ":".join(
+        [name, *(f"{key}={typed(value)}" for key, (value, default) in parameters.items() if value != default)]
+    )
 
 
 def frequencies(d: int, base: float) -> Any:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from rankscope.arrays import FLOAT64, Array, Boolean, Float64, Storage
 from rankscope.attention.kernels import Kernel
 from rankscope.attention.masks import Mask
-from rankscope.attention.operators import Diagonal, Origin, norm
+from rankscope.attention.operators import Diagonal, norm
+from rankscope.attention.origin import Origin
 from rankscope.attention.positions import Piece, Place, Position
 from rankscope.attention.structure import Fact, Structure, blocks_of_mask, distinct, least, square
 from rankscope.attention.subject import Pair

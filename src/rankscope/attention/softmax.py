@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from rankscope.arrays import FLOAT64, TINIEST, UNIT, Boolean, Float64, check_finite, rounded
 from rankscope.attention.kernels import ScoreKernel
 from rankscope.attention.masks import Mask
-from rankscope.attention.operators import Dense, Diagonal, Origin, norm
+from rankscope.attention.operators import Dense, Diagonal, norm
+from rankscope.attention.origin import Origin
 from rankscope.attention.request import (
     ELEMENTARY,
     Request,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from rankscope.errors import InputError, error
 
 if TYPE_CHECKING:
-    from rankscope.study import Result, Study
+    from rankscope.result import Result
+    from rankscope.study import Study
 
 
 def check_outputs(outputs: list[Path] | None, figure: str | None) -> list[Path]:

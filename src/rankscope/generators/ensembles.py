@@ -15,7 +15,7 @@ from rankscope.arrays import Float64
 from rankscope.attention.positions import Place, child
 from rankscope.attention.softmax import first_of
 from rankscope.errors import error
-from rankscope.registry import Registry, above_zero
+from rankscope.registry import Registry, above_zero, typed
 
 Tokens = Callable[[int, int, Place], Float64]
 """From the number of tokens, their width, and where the head stands to tokens (n × width)."""
@@ -56,13 +56,13 @@ def tokens(width: int = 0) -> Ensemble:
 def correlated(rho: float, width: int = 0) -> Ensemble:
     """Gaussian tokens of which every two have correlation RHO: √ρ·z + √(1 − ρ)·x_i (Noci et al. 2022)."""
     if not 0 <= rho <= 1:
-        raise error("RS002", f"correlated:{rho:g}", "give a correlation from 0 to 1")
+        raise error("RS002", f"correlated:{typed(rho)}", "give a correlation from 0 to 1")
 
     def drawn(n: int, w: int, place: Place) -> Float64:
         common = child(place, "common token").standard_normal(w)
         return np.asarray(rho**0.5 * common + (1 - rho) ** 0.5 * normal(place, n, w))
 
-    return Ensemble(label_of(f"correlated:{rho:g}", width), drawn, width)
+    return Ensemble(label_of(f"correlated:{typed(rho)}", width), drawn, width)
 
 
 @ensemble
@@ -81,7 +81,7 @@ def zipf(vocabulary: int = 32000, exponent: float = 1.0, width: int = 0) -> Ense
     """Words with probability ∝ rank^(−EXPONENT) (Zipf 1949), each with a Gaussian embedding of its own."""
     above_zero("zipf", vocabulary)
     if not 0 <= exponent < 100:
-        raise error("RS002", f"zipf:exponent={exponent:g}", "give an exponent from 0 to 100")
+        raise error("RS002", f"zipf:exponent={typed(exponent)}", "give an exponent from 0 to 100")
 
     def drawn(n: int, w: int, place: Place) -> Float64:
         odds = np.arange(1, vocabulary + 1) ** -float(exponent)
@@ -90,7 +90,7 @@ def zipf(vocabulary: int = 32000, exponent: float = 1.0, width: int = 0) -> Ense
         embeddings = [child(place, f"embedding {word}").standard_normal(w) for word in distinct.tolist()]
         return np.stack(embeddings)[index]
 
-    given = [f"{vocabulary}" if vocabulary != 32000 else "", f"exponent={exponent:g}" if exponent != 1 else ""]
+    given = [f"{vocabulary}" if vocabulary != 32000 else "", f"exponent={typed(exponent)}" if exponent != 1 else ""]
     return Ensemble(label_of(":".join(["zipf", *filter(None, given)]), width), drawn, width)
 
 
@@ -113,7 +113,7 @@ def markov(weights: str = "exponential", parameter: float = 1.0) -> Ensemble:
     from rankscope.generators.markov import weights_of
 
     weights_of(weights, parameter)
-    label = f"markov:{weights}" + (f":{parameter:g}" if weights != "exponential" else "")
+    label = f"markov:{weights}" + (f":{typed(parameter)}" if weights != "exponential" else "")
     return Ensemble(label, weights=(weights, parameter))
 
 

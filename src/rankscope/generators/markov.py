@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from rankscope.arrays import Float64
-from rankscope.attention.operators import Limit
+from rankscope.attention.origin import Limit
 from rankscope.errors import error
 from rankscope.registry import above_zero, nearest
 

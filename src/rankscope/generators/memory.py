@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any
 
 from rankscope.attention.existing import bare, slices
-from rankscope.attention.operators import Operator, Origin
+from rankscope.attention.operators import Operator
+from rankscope.attention.origin import Origin
 from rankscope.errors import InputError
 from rankscope.generators.stack import Job, Work
 

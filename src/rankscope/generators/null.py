@@ -17,7 +17,8 @@ from rankscope.arrays import Boolean, Float64, power_of_two, scaled
 from rankscope.attention.build import attention, built, from_logits
 from rankscope.attention.existing import single
 from rankscope.attention.kernels import ScoreKernel
-from rankscope.attention.operators import Concatenation, Dense, Factored, Mean, Operator, Origin, Product, stored
+from rankscope.attention.operators import Concatenation, Dense, Factored, Mean, Operator, Product, stored
+from rankscope.attention.origin import Origin
 from rankscope.attention.positions import Place, child
 from rankscope.attention.request import Request
 from rankscope.attention.softmax import glued

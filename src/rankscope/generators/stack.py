@@ -10,7 +10,8 @@ from typing import Any, Final
 from rankscope.arrays import FLOAT64, check_dense
 from rankscope.attention.kernels import Kernel
 from rankscope.attention.masks import Mask
-from rankscope.attention.operators import Concatenation, Limit, Mean, Operator, Origin, Product, stored
+from rankscope.attention.operators import Concatenation, Mean, Operator, Product, stored
+from rankscope.attention.origin import Limit, Origin
 from rankscope.attention.positions import POSITIONS, Position
 from rankscope.attention.request import EmptyRows
 from rankscope.errors import error
@@ -18,6 +19,7 @@ from rankscope.generators.ensembles import ENSEMBLES
 from rankscope.generators.initial import INITIALISATIONS
 from rankscope.generators.plans import Site, check_plan
 from rankscope.generators.synthetic import Drawing, Head, drawn
+from rankscope.registry import typed
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -137,7 +139,7 @@ class Synthetic:
     def named(self, mask: str | Mask) -> str:
         """A label of everything that is not the default of this ensemble."""
         position = "" if called(self.position) == "none" else called(self.position)
-        scale = "" if self.scale == 1 else f"scale {self.scale:g}"
+        scale = "" if self.scale == 1 else f"scale {typed(self.scale)}"
         return " ".join(filter(None, [called(mask), called(self.kernel), position, self.described_ensemble, scale]))
 
     def origin(self, mask: str | Mask, layer: int, head: int) -> Origin:

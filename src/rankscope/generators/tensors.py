@@ -19,7 +19,8 @@ import numpy as np
 from rankscope.arrays import Given
 from rankscope.attention.build import attention
 from rankscope.attention.existing import bare, single
-from rankscope.attention.operators import Operator, Origin
+from rankscope.attention.operators import Operator
+from rankscope.attention.origin import Origin
 from rankscope.attention.request import EmptyRows
 from rankscope.errors import error
 from rankscope.generators.files import open_archive

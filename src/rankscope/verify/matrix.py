@@ -49,14 +49,14 @@ class Exact:
 def ceiling(matrix: Exact) -> tuple[int, str]:
     """The least upper bound of the rank, and why; exact for integers.
 
-    The column spaces of k parts whose rows sum to one share the vector of ones, which counts once in that of the mean.
+    The column spaces of k parts whose rows sum to one share the vector of ones, which counts once in that of their
+    mean, and of the parts side by side.
     """
     numbers = matrix.numbers
     found = min(bounds(numbers), key=lambda bound: bound[0])
     if numbers.kind in COMPOSED:
         parts = [Exact(part) for part in numbers.parts]
-        averaged = numbers.kind == "mean"
-        ranks, shared = [part.ceiling[0] for part in parts], averaged and all(normalised(part) for part in parts)
+        ranks, shared = [part.ceiling[0] for part in parts], all(normalised(part) for part in parts)
         taken = (min(ranks), "the least rank of its factors")
         added = (
             sum(ranks) - shared * (len(parts) - 1),
