@@ -5,9 +5,10 @@ factors, or the stored numbers themselves. What is held in float64 differs from 
 carries a bound on that.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Optional
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Optional
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,18 +116,19 @@ class Factored:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Product:
-    """A product over layers, A_{L−1} … A_0: `parts` are in that order, the last layer first."""
+class Composition:
+    """What a product, a mean and a concatenation share: their parts, and that structure passes through a rule."""
 
     parts: "tuple[Operator, ...]"
     origin: Origin = field(default_factory=Origin)
+    rule: "ClassVar[staticmethod[[Sequence[Structure]], Structure]]"
 
     __repr__ = shown
     __array__ = as_array
 
     @cached_property
     def structure(self) -> Structure:
-        return of_product([part.structure for part in self.parts])
+        return self.rule([part.structure for part in self.parts])
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -139,6 +141,13 @@ class Product:
     @property
     def storage(self) -> Storage:
         return self.parts[0].storage
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Product(Composition):
+    """A product over layers, A_{L−1} … A_0: `parts` are in that order, the last layer first."""
+
+    rule = staticmethod(of_product)
 
     @cached_property
     def matrix(self) -> Array:
@@ -153,30 +162,10 @@ class Product:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Mean:
+class Mean(Composition):
     """The entrywise mean over heads: what a layer mixes tokens with on average."""
 
-    parts: "tuple[Operator, ...]"
-    origin: Origin = field(default_factory=Origin)
-
-    __repr__ = shown
-    __array__ = as_array
-
-    @cached_property
-    def structure(self) -> Structure:
-        return of_mean([part.structure for part in self.parts])
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.structure.shape
-
-    @property
-    def subject(self) -> Subject:
-        return weakest([part.subject for part in self.parts])
-
-    @property
-    def storage(self) -> Storage:
-        return self.parts[0].storage
+    rule = staticmethod(of_mean)
 
     @cached_property
     def matrix(self) -> Array:
@@ -193,33 +182,13 @@ class Mean:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Concatenation:
+class Concatenation(Composition):
     """The matrices of several heads side by side, [A_1 … A_H]: what a layer with H heads mixes its values with.
 
     The output of the layer is [A_1 … A_H] times the stacked X W_h, so that its column space is all that can come out.
     """
 
-    parts: "tuple[Operator, ...]"
-    origin: Origin = field(default_factory=Origin)
-
-    __repr__ = shown
-    __array__ = as_array
-
-    @cached_property
-    def structure(self) -> Structure:
-        return of_concatenation([part.structure for part in self.parts])
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.structure.shape
-
-    @property
-    def subject(self) -> Subject:
-        return weakest([part.subject for part in self.parts])
-
-    @property
-    def storage(self) -> Storage:
-        return self.parts[0].storage
+    rule = staticmethod(of_concatenation)
 
     @cached_property
     def matrix(self) -> Array:
