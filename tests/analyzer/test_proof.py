@@ -638,3 +638,15 @@ def test_the_rank_of_scores_with_a_bias_is_enclosed_too() -> None:
     truth = np.linalg.svd(logs, compute_uv=False)
     assert (record.value, record.guarantee, record.subject) == (24, "enclosed", "stored")
     assert truth[-1] > 1e-6
+
+
+def test_the_making_of_a_recurrence_is_charged() -> None:
+    """n²·d steps of a state in balls: a budget that does not hold them is not overdrawn."""
+    made = rs.synthetic(n=64, d=16, mask="causal", kernel="gla")
+    found = rs.analyze(made, measures="offdiagonal_rank", prove=True, budget=0.01)["offdiagonal_rank"]
+    assert isinstance(found, rs.Record)
+    assert found.details["exact_low"] is None
+    assert any("not tried" in note for note in found.details["tried"])
+    found = rs.analyze(made, measures="offdiagonal_rank", prove=True)["offdiagonal_rank"]
+    assert isinstance(found, rs.Record)
+    assert found.details["exact_low"] == found.value == 16

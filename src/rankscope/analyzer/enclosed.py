@@ -8,7 +8,7 @@ import numpy as np
 
 from rankscope.analyzer.determinant import LogDet
 from rankscope.analyzer.enclosure import MARGIN, Interval, enclose, frobenius, inverse, magnitude
-from rankscope.analyzer.ledger import Ledger, above, ball_memory, below, product_cost, widening
+from rankscope.analyzer.ledger import Ledger, above, ball_memory, below, making_cost, product_cost, widening
 from rankscope.analyzer.smallest import Smallest
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.arrays import Float64
@@ -34,7 +34,8 @@ def enclosed_spectrum(
     topic, best = "spectrum", plain
     for bits in widening(max(first_bits, bits_for(-math.log2(relative_floor or 1.0)))):
         route = f"all singular values in {bits} bits"
-        if not ledger.affords(topic, route, 12 * product_cost(operator.shape, bits), ball_memory(operator.shape, bits)):
+        cost = making_cost(operator) + 12 * product_cost(operator.shape, bits)
+        if not ledger.affords(topic, route, cost, ball_memory(operator.shape, bits)):
             break
         with precision(bits):
             matrix = balls(operator)
@@ -193,7 +194,7 @@ def enclosed_smallest(operator: Operator, plain: Smallest, spectrum: Spectrum, l
     triangular = operator.structure.side.value in ("lower", "upper", "diagonal")
     for bits in widening(first):
         route = f"inverse in {bits} bits"
-        cost = (3 if triangular else 14) * product_cost((size, size), bits)
+        cost = making_cost(operator) + (3 if triangular else 14) * product_cost((size, size), bits)
         if not ledger.affords(topic, route, cost, ball_memory((size, size), bits)):
             break
         with precision(bits):

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rankscope.arrays import available_memory
+from rankscope.attention.operators import Concatenation, Mean, Operator, Product
+from rankscope.attention.subject import Recurrence
 
 MOST_BITS: Final = 2**15
 """Precision is raised up to here, 10^9864 below one, before a number is left unresolved."""
@@ -43,6 +45,17 @@ class Ledger:
 def product_cost(shape: tuple[int, ...], bits: int) -> float:
     """Seconds for a product of matrices of balls of this size."""
     return float(math.prod(shape) * max(shape) * (1e-9 + 8e-12 * bits))
+
+
+def making_cost(operator: Operator) -> float:
+    """Seconds to make the balls of a matrix: recurrences are followed token by token."""
+    if isinstance(operator, Product | Mean | Concatenation):
+        return sum(making_cost(part) for part in operator.parts)
+    rows, columns = operator.shape
+    match operator.definition:
+        case Recurrence(left):
+            return 2e-7 * rows * left.size
+    return 1e-6 * rows * columns
 
 
 def ball_memory(shape: tuple[int, ...], bits: int) -> float:

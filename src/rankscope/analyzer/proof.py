@@ -12,7 +12,7 @@ import numpy as np
 
 from rankscope.analyzer.determinant import LogDet, singular
 from rankscope.analyzer.elimination import exact_rank
-from rankscope.analyzer.ledger import Ledger, above, ball_memory, below, product_cost, widening
+from rankscope.analyzer.ledger import Ledger, above, ball_memory, below, making_cost, product_cost, widening
 from rankscope.attention.exact import balls, integers, log_diagonal, part, precision, rational
 from rankscope.attention.operators import Dense, Operator
 from rankscope.attention.structure import square
@@ -86,7 +86,8 @@ def by_minor(operator: Operator, low: int, high: int, ledger: Ledger) -> RankPro
     rows, columns = pivots(operator.matrix, high)
     for bits in widening(128):
         route = f"minor of order {high} in {bits} bits"
-        if not ledger.affords(topic, route, 6 * product_cost((high, high), bits), ball_memory(operator.shape, bits)):
+        cost = making_cost(operator) + 6 * product_cost((high, high), bits)
+        if not ledger.affords(topic, route, cost, ball_memory(operator.shape, bits)):
             break
         with precision(bits):
             found = part(balls(operator), rows, columns).det()
@@ -106,7 +107,8 @@ def minor_of_block(operator: Operator, rows: slice, columns: slice, order: int, 
     first, second = [i + (rows.start or 0) for i in chosen[0]], [j + (columns.start or 0) for j in chosen[1]]
     for bits in widening(128):
         route = f"minor of order {order} beside the diagonal in {bits} bits"
-        if not ledger.affords(topic, route, 6 * product_cost((order, order), bits), ball_memory(operator.shape, bits)):
+        cost = making_cost(operator) + 6 * product_cost((order, order), bits)
+        if not ledger.affords(topic, route, cost, ball_memory(operator.shape, bits)):
             return False
         with precision(bits):
             if not part(balls(operator), first, second).det().contains(0):
@@ -142,9 +144,8 @@ def proved_logdet(operator: Operator, plain: LogDet, rank: Callable[[], RankProo
     for bits in widening(128):
         route = f"determinant in {bits} bits"
         cost = 6 * sum(product_cost((int(size), int(size)), bits) for size in sizes[sizes > 1])
-        if not ledger.affords(
-            topic, route, cost + 2e-6 * len(labels) ** 2, ball_memory(operator.shape, bits) if cost else 0.0
-        ):
+        memory, making = (ball_memory(operator.shape, bits), making_cost(operator)) if cost else (0.0, 0.0)
+        if not ledger.affords(topic, route, cost + making + 2e-6 * len(labels) ** 2, memory):
             break
         with precision(bits):
             found = over_blocks(operator, labels, sizes)

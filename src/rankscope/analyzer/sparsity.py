@@ -141,4 +141,4 @@ def dobrushin(rows: Rows) -> Reading:
     largest = max(
         float(np.abs(weights[i + 1 :] - weights[i]).sum(axis=1).max(initial=0.0)) for i in range(len(weights))
     )
-    return Reading(largest / 2, "estimated", "all pairs of rows")
+    return Reading(min(largest / 2, 1.0), "estimated", "all pairs of rows")
