@@ -744,8 +744,9 @@ def test_heads_have_values_of_their_own() -> None:
     assert isinstance(made, list)
     for each, mine in zip(made, values, strict=True):
         assert isinstance(each, Dense | Factored)
-        assert each.values is not None
-        assert np.array_equal(each.values, mine)
+        assert each.request is not None
+        assert each.request.values is not None
+        assert np.array_equal(each.request.values, mine)
         assert output(each).value == 5
 
 

@@ -65,8 +65,9 @@ def pair(operator: Operator) -> Pair:
 
 def values_of(operator: Operator) -> Float64:
     assert isinstance(operator, Dense | Factored)
-    assert operator.values is not None
-    return operator.values
+    assert operator.request is not None
+    assert operator.request.values is not None
+    return operator.request.values
 
 
 def held(operator: Operator) -> Float64:

@@ -582,3 +582,27 @@ def test_trained_queries_and_keys_have_a_null_of_their_own_variance() -> None:
     for seed in range(3):
         found = within(before_bias(matched(operator, seed)).tolist(), seen)
         assert found == pytest.approx(truth, rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize("kernel", ["cosformer", "efficient", "delta", "gated-delta"])
+def test_tokens_at_the_end_of_float64_are_measured_without_a_null(kernel: str) -> None:
+    huge = np.full((5, 3), 1e308)
+    mask = "causal" if "delta" in kernel else "bidirectional"
+    operator = single(attention(huge, huge, mask=mask, kernel=kernel))
+    found = rs.analyze(operator, measures="row_sum_defect", null=1)["row_sum_defect"]
+    assert isinstance(found, Record)
+    assert found.null_count == 0
+
+
+def test_the_null_of_stored_heads_is_made_of_queries_and_keys() -> None:
+    """A stack in bfloat16 holds stored numbers that still know what they were asked for."""
+    made = rs.synthetic(n=12, d=3, heads=2, dtype="bfloat16")
+    assert isinstance(made, list)
+    mean = made[2]
+    assert isinstance(mean, Mean)
+    null = matched(mean, 0)
+    assert isinstance(null, Mean)
+    for part in null.parts:
+        assert part.subject == "stored"
+        assert part.storage.name == "bfloat16"
+        assert request_of(part).tokens.left.shape == (12, 3)

@@ -158,9 +158,9 @@ class Needs:
     @cached_property
     def rows(self) -> Rows:
         operator = self.operator
-        fact = operator.structure.row_sum
-        made = operator.subject != "stored" and fact.value is None
-        return Rows(operator.matrix, operator.support, operator.storage, fact.because if made else "")
+        definition = operator.definition if isinstance(operator, Dense) else None
+        whole = not isinstance(definition, Weights) or (definition.divided and definition.sink is None)
+        return Rows(operator.matrix, operator.support, operator.storage, whole)
 
     @cached_property
     def scores(self) -> Scores:
@@ -254,7 +254,8 @@ class Needs:
     def blocks(self) -> Blocks:
         operator = self.operator
         fact = operator.structure.offdiagonal_bound
-        values = operator.values if isinstance(operator, Dense | Factored) else None
+        request = operator.request if isinstance(operator, Dense | Factored) else None
+        values = None if request is None else request.values
 
         def minor(rows: slice, columns: slice, order: int) -> bool:
             if self.proving is None:

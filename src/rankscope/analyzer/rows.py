@@ -13,13 +13,13 @@ from rankscope.arrays import FLOAT64, Array, Float64, Storage
 class Rows:
     """The rows of a matrix: weights (n × m), the number of keys each may see, and their storage precision.
 
-    `unequal` says why they are not meant to sum to one, where that is so; they are then measured divided by their sums.
+    Rows that are not `whole` are not meant to sum to one, and are measured divided by their sums.
     """
 
     weights: Array
     support: NDArray[np.intp]
     storage: Storage
-    unequal: str = ""
+    whole: bool = True
 
     @cached_property
     def alive(self) -> NDArray[np.bool_]:
@@ -49,6 +49,6 @@ class Rows:
             return "not stochastic: complex entries"
         if self.weights.min(initial=0.0) < 0:
             return f"not stochastic: {int(np.count_nonzero(self.weights < 0))} negative entries"
-        if not self.unequal and (self.defects[self.alive] > slack).any():
+        if self.whole and (self.defects[self.alive] > slack).any():
             return f"not stochastic: rows sum to one only within {self.defects[self.alive].max():.2g}"
         return "" if self.alive.any() else "empty: no row has any weight"

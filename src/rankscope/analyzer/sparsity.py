@@ -32,7 +32,7 @@ def mean_over(rows: Rows, formula: Callable[[Chosen], Float64], method: str, lea
     if not chosen.any():
         return unknown(f"no row sees {least} keys")
     values = formula(slice(None) if chosen.all() else chosen)
-    method = f"{method}, divided by their sums" if rows.unequal else method
+    method = method if rows.whole else f"{method}, divided by their sums"
     left_out = int(len(chosen) - np.count_nonzero(chosen))
     return Reading(float(values.mean()), "estimated", method, details={"rows_left_out": left_out})
 
@@ -137,7 +137,7 @@ def dobrushin(rows: Rows) -> Reading:
     if rows.not_stochastic:
         return unknown(rows.not_stochastic)
     weights = rows.weights[rows.alive]
-    weights = weights / weights.sum(axis=1, keepdims=True) if rows.unequal else weights
+    weights = weights if rows.whole else weights / weights.sum(axis=1, keepdims=True)
     largest = max(
         float(np.abs(weights[i + 1 :] - weights[i]).sum(axis=1).max(initial=0.0)) for i in range(len(weights))
     )

@@ -208,7 +208,7 @@ def named(base: Origin, mask: Mask, kernel: Kernel, position: Position) -> str:
 def built(request: Request) -> Operator:
     """The operator that was asked for, which remembers how."""
     kernel = request.kernel
-    if request.scores is not None and not (request.position.turn is None and len(request.position.pieces) == 1):
+    if request.scores is not None and request.position.turns:
         raise error(
             "RS003",
             f"the position {request.position.label} with scores",
@@ -231,10 +231,14 @@ def built(request: Request) -> Operator:
 
 def check_accepted(kernel: Kernel, mask: Mask, seen: Boolean, position: Position) -> None:
     """Refuse a mask or a position that the kernel does not accept (RS003)."""
-    triangle = square(seen.shape) and (
-        np.array_equal(seen, np.tril(np.ones_like(seen))) or np.array_equal(seen, np.triu(np.ones_like(seen)))
-    )
-    accepted = {"any": True, "everything": bool(seen.all()), "triangle": triangle}[kernel.masks]
+    match kernel.masks:
+        case "any":
+            accepted = True
+        case "everything":
+            accepted = bool(seen.all())
+        case "triangle":
+            whole = np.ones_like(seen)
+            accepted = any(np.array_equal(seen, triangle) for triangle in (np.tril(whole), np.triu(whole)))
     if kernel.masks == "triangle" and not square(seen.shape):
         sizes = f"{seen.shape[0]} queries and {seen.shape[1]} keys"
         given_sizes = f"the mask {mask.label} with the kernel {kernel.label}, for {sizes}"

@@ -74,8 +74,7 @@ def from_features(request: Request, kernel: FeatureKernel) -> Dense | Factored:
     definition = Products(given, seen, uniform)
     if whole and storage is FLOAT64:
         held = Pair(features.left / total[:, None], features.right)
-        away = UNIT * norm(cost)
-        return Factored(held, structure, "factors", support, away, definition, origin, values=request.values)
+        return Factored(held, structure, "factors", support, UNIT * norm(cost), definition, origin)
     return Dense(
         rounded(weights, storage),
         structure,
@@ -87,7 +86,6 @@ def from_features(request: Request, kernel: FeatureKernel) -> Dense | Factored:
         math.inf if unsure or storage is not FLOAT64 else UNIT * (2 * terms + summation(columns) + 8),
         origin=origin,
         definition=definition,
-        values=request.values,
     )
 
 

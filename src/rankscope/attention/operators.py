@@ -62,7 +62,7 @@ class Dense:
     `diagonal` is the diagonal of the subject; `support` the number of keys each row may see; `scores` the pair whose
     product gave the scores, or the scores where they are no product, and `max_logit` their largest value, where they
     are known. `definition` holds the given numbers that make the subject exactly; it is None where the subject is what
-    is stored. `values` (m × d_v) are what the head mixes, where they are known, and `request` what was asked for.
+    is stored, and `request` what was asked for, where it was.
     """
 
     matrix: Array
@@ -77,7 +77,6 @@ class Dense:
     max_logit: float | None = None
     origin: Origin = field(default_factory=Origin)
     definition: Weights | Products | Recurrence | None = None
-    values: Float64 | None = None
     request: Optional["Request"] = None
 
     __repr__ = shown
@@ -100,7 +99,6 @@ class Factored:
     definition: Products
     origin: Origin = field(default_factory=Origin)
     storage: Storage = FLOAT64
-    values: Float64 | None = None
     request: Optional["Request"] = None
 
     __repr__ = shown
@@ -246,9 +244,9 @@ def stored(operator: Operator) -> Dense:
     """The numbers that are held, as a matrix in their own right; found once for each operator."""
     found: Dense | None = operator.__dict__.get("stored")
     if found is None:
-        values = operator.values if isinstance(operator, Dense | Factored) else None
+        request = operator.request if isinstance(operator, Dense | Factored) else None
         bare = from_array(operator.matrix, operator.storage, operator.origin)
-        found = replace(bare, support=operator.support, values=values)
+        found = replace(bare, support=operator.support, request=request)
         operator.__dict__["stored"] = found
     return found
 

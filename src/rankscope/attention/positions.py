@@ -58,9 +58,14 @@ class Position:
         return self.bias is None and len(self.pieces) == 1
 
     @property
+    def turns(self) -> bool:
+        """Whether it acts on queries and keys."""
+        return self.turn is not None or len(self.pieces) > 1
+
+    @property
     def idle(self) -> bool:
         """Whether queries, keys and scores stay as they are."""
-        return self.factored and self.turn is None
+        return self.bias is None and not self.turns
 
 
 POSITIONS: Final = Registry[Callable[..., Position]]("position")

@@ -47,7 +47,6 @@ def from_recurrence(request: Request, kernel: RecurrenceKernel) -> Dense:
         math.inf,
         origin=request.origin,
         definition=subject,
-        values=request.values,
     )
 
 

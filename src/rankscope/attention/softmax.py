@@ -81,7 +81,6 @@ def from_scores(request: Request, kernel: ScoreKernel) -> Dense:
         max_logit,
         noted(request.origin if lenient else finished(request.origin, policy, empty), plain),
         subject,
-        request.values,
     )
 
 

@@ -61,10 +61,9 @@ def square(shape: tuple[int, int]) -> bool:
 def blocks_of_mask(mask: Mask, seen: Boolean) -> tuple[Fact[NDArray[np.intp] | None], Fact[Side]]:
     """Blocks and side from the facts of a mask where they settle it, from the mask itself at this size otherwise.
 
-    A fact that is false at this size is refused (RS005): proofs rest on it.
+    The facts are true at this size: `refuse_false_facts` has seen to it.
     """
     rows, columns = seen.shape
-    refuse_false_facts(mask, seen)
     if rows == columns and rows > 1:
         if {"lower", "upper"} <= mask.facts:
             because = f"{mask.label}: no query sees any key but its own"
@@ -82,7 +81,7 @@ def blocks_of_mask(mask: Mask, seen: Boolean) -> tuple[Fact[NDArray[np.intp] | N
 
 
 def refuse_false_facts(mask: Mask, seen: Boolean) -> None:
-    """Refuse a mask whose facts are not true of what is seen."""
+    """Refuse a mask whose facts are not true of what is seen (RS005): proofs rest on them."""
     if seen.shape[0] != seen.shape[1]:
         return
     false = {"lower": np.triu(seen, 1).any(), "upper": np.tril(seen, -1).any(), "everything": not seen.all()}

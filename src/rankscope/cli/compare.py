@@ -9,36 +9,20 @@ from rankscope.cli import options as o
 from rankscope.cli.output import Showing, run_and_show
 from rankscope.errors import error
 
-Masks = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--mask", help="Masks (repeatable, or with commas). (default: bidirectional,causal)", rich_help_panel=o.MATRIX
-    ),
-]
-Kernels = Annotated[
-    list[str] | None,
-    typer.Option("--kernel", help="Kernels (repeatable, or with commas). (default: softmax)", rich_help_panel=o.MATRIX),
-]
-Positions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--position", help="Positions (repeatable, or with commas). (default: none)", rich_help_panel=o.MATRIX
-    ),
-]
-Ensembles = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--ensemble", help="Ensembles (repeatable, or with commas). (default: gaussian)", rich_help_panel=o.MATRIX
-    ),
-]
-Plans = Annotated[
-    list[str] | None,
-    typer.Option("--plan", help="Plans (repeatable, or with commas). (default: uniform)", rich_help_panel=o.MATRIX),
-]
-Scales = Annotated[
-    list[str] | None,
-    typer.Option("--scale", help="Scales (repeatable, or with commas). (default: 1)", rich_help_panel=o.MATRIX),
-]
+
+def several(flag: str, default: str) -> Any:
+    """An option that takes a list."""
+    plural = f"{flag.removeprefix('--').capitalize()}s"
+    text = f"{plural} (repeatable, or with commas). (default: {default})"
+    return typer.Option(flag, help=text, rich_help_panel=o.MATRIX)
+
+
+Masks = Annotated[list[str] | None, several("--mask", "bidirectional,causal")]
+Kernels = Annotated[list[str] | None, several("--kernel", "softmax")]
+Positions = Annotated[list[str] | None, several("--position", "none")]
+Ensembles = Annotated[list[str] | None, several("--ensemble", "gaussian")]
+Plans = Annotated[list[str] | None, several("--plan", "uniform")]
+Scales = Annotated[list[str] | None, several("--scale", "1")]
 
 
 def compare(
@@ -95,23 +79,18 @@ def compare(
         "n": n, "d": d, "init": init, "shared": shared or None, "heads": heads, "kv_heads": kv_heads, "layers": layers,
         "queries": queries, "dtype": dtype, "empty_rows": empty_rows,
     }  # fmt: skip
-    plans = o.split("--plan", plan) or ["uniform"]
-    masks: list[Any] = o.split("--mask", mask)
+    listed = o.split("--plan", plan), o.split("--mask", mask)
     varied: dict[str, list[Any]] = {
         "ensemble": o.split("--ensemble", ensemble) or ["gaussian"],
         "scale": [number_of(each) for each in o.split("--scale", scale)] or [None],
         "kernel": o.split("--kernel", kernel) or ["softmax"],
         "position": o.split("--position", position) or ["none"],
-        "plan": plans,
-        "mask": masks or (["bidirectional", "causal"] if plans == ["uniform"] else [None]),
     }
-    of_plans = [name for name in plans if name != "uniform"]
-    seed_of = o.seeds_of(seed, seeds)
-    choices = [dict(zip(varied, each, strict=True)) for each in product(*varied.values())]
-    if masks and of_plans and "uniform" in plans:  # the mask is that of the uniform plan; the others choose their own
-        alone = [{**each, "mask": None} for each in choices if each["plan"] in of_plans and each["mask"] == masks[0]]
-        choices = [each for each in choices if each["plan"] == "uniform"] + alone
-    sources = tuple(o.synthetic_of({**made, **each}, number) for each in choices for number in seed_of)
+    sources = tuple(
+        o.synthetic_of({**made, **dict(zip(varied, each, strict=True)), "plan": of_plan, "mask": of_mask}, number)
+        for *each, (of_plan, of_mask) in product(*varied.values(), plans_and_masks(*listed))
+        for number in o.seeds_of(seed, seeds)
+    )
     numerics = numerics_of(rule, rtol, prove, budget, spectrum)
     study = Study(
         sources, tuple(o.split("--measure", measure)), numerics, blas_threads, null=o.null_count(null, null_seeds)
@@ -120,6 +99,18 @@ def compare(
         format=format, outputs=output, figure=figure, require=require, quiet=quiet, verbose=verbose, timing=timing
     )
     run_and_show(study, showing, workers)
+
+
+def plans_and_masks(plans: list[str], masks: list[str]) -> list[tuple[str, str | None]]:
+    """Each plan with each mask; beside the uniform plan, to which masks belong, the others choose their own."""
+    if not plans:
+        return [("uniform", each) for each in masks or ["bidirectional", "causal"]]
+    mixed = "uniform" in plans
+    found: list[tuple[str, str | None]] = []
+    for plan in plans:
+        own = masks if plan == "uniform" or not mixed else []
+        found += [(plan, mask) for mask in own] or [(plan, None)]
+    return found
 
 
 def number_of(text: str) -> float:

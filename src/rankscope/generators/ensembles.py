@@ -23,16 +23,20 @@ Tokens = Callable[[int, int, Place], Float64]
 
 @dataclass(frozen=True)
 class Ensemble:
-    """What is drawn: `tokens` of a width that are projected, or `weights` by name with a parameter, or neither."""
+    """What is drawn: `tokens` of a width that are projected, or `weights` by name with a parameter, or neither.
+
+    `wide` tokens need a width of at least their number.
+    """
 
     label: str
     tokens: Tokens | None = None
     width: int = 0
     weights: tuple[str, float] | None = None
+    wide: bool = False
 
     def width_for(self, d: int, n: int) -> int:
-        """The width of tokens: as given, else eight heads of size d; isometric tokens need at least n."""
-        return self.width or (max(8 * d, n) if self.label.startswith("isometric") else 8 * d)
+        """The width of n tokens: as given, else that of eight heads of size d, or more where they must be wide."""
+        return self.width or (max(8 * d, n) if self.wide else 8 * d)
 
 
 ENSEMBLES: Final = Registry[Callable[..., Ensemble]]("ensemble")
@@ -104,7 +108,7 @@ def isometric(width: int = 0) -> Ensemble:
         basis, triangle = np.linalg.qr(normal(place, w, n))
         return np.asarray((basis * np.sign(np.diagonal(triangle))).T * w**0.5)
 
-    return Ensemble(label_of("isometric", width), drawn, width)
+    return Ensemble(label_of("isometric", width), drawn, width, wide=True)
 
 
 @ensemble

@@ -57,7 +57,8 @@ def of_request(request: Request, operator: Dense | Factored, seed: int, path: st
         wanted, found = (within_rows(glued(each)[0], request.seen) for each in (request, drawn))
         made = built(replace(drawn, scale=wanted / found if found else 0.0))
     else:
-        sized = Pair(size_of(pair.left) * drawn.tokens.left, size_of(pair.right) * drawn.tokens.right)
+        with np.errstate(over="ignore"):  # what overflows is refused by name where it is used
+            sized = Pair(size_of(pair.left) * drawn.tokens.left, size_of(pair.right) * drawn.tokens.right)
         made = built(replace(drawn, tokens=sized, scale=request.scale))
     return stored(made) if operator.subject == "stored" else made
 

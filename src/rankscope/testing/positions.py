@@ -43,7 +43,7 @@ def check_position(position: Position) -> None:
         bias = np.broadcast_to(position.bias(i, j, place), (size, size))
         single_places = [[float(np.squeeze(position.bias(a, b, place))) for b in range(size)] for a in range(size)]
         require(np.allclose(bias, single_places), f"{position.label}: bias differs between arrays and numbers")
-        more = np.broadcast_to(position.bias(i, j, replace(place, heads=place.heads)), (size, size))
+        more = np.broadcast_to(position.bias(i, j, place), (size, size))
         require(np.array_equal(bias, more), f"{position.label}: bias is another one when it is asked for again")
         expected = expected + bias
     require(np.isfinite(expected).all(), f"{position.label}: scores are not finite")
