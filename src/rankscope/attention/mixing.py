@@ -1,0 +1,176 @@
+"""An attention matrix as it acts on tokens that are held as mean and residual.
+
+Softmax attention that sees everything tends to equal rows as tokens tend to each other, and what it leaves of their
+differences is the small part. `Split` holds A = 1·wᵀ + D with the weights w of a query at the mean token, and D from
+`expm1` of the differences of scores, so that D is true when it is 10^−100 of A:
+
+    w = softmax(base), base_j = s·m_q·k_j,    D_ij = w_j (expm1 E_ij − μ_i)/(1 + μ_i),    E_ij = s·q_i·k_j,
+
+with residuals q_i, k_j, the mean query m_q, s the scale and μ_i = Σ_j w_j expm1 E_ij. `Whole` holds any other
+attention matrix as it is: with masks, biases and rotations its rows stay different, so that nothing is lost.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+
+from rankscope.arrays import UNIT, Float64
+from rankscope.attention.build import How, built, requested
+from rankscope.attention.existing import digest_of
+from rankscope.attention.kernels import KERNELS, ScoreKernel
+from rankscope.attention.masks import Mask
+from rankscope.attention.operators import Operator
+from rankscope.attention.origin import Origin
+from rankscope.attention.positions import POSITIONS
+from rankscope.attention.scaled import Scaled
+from rankscope.attention.subject import Pair
+from rankscope.attention.tokens import Tokens, relative, split
+
+LINEAR: Final = -900
+"""Below 2^LINEAR e^x − 1 is x, to far more digits than float64 has."""
+
+STEEP: Final = 500.0
+"""Differences of scores beyond which e^x could overflow; rows then differ so much that nothing is lost without it."""
+
+Rescaling = Literal["none", "perp"] | float
+"""What becomes of A = 11ᵀ/n + H: "perp" leaves H alone (A^⊥), a number λ makes 11ᵀ/n + (1 + λ)H (AttnScale)."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Split:
+    """A = 1·wᵀ + D: `shift` is w − 1/n as a row, `rest` is D, whose rows add up to zero; `error` its relative error.
+
+    `scores` are those that queries differ by.
+    """
+
+    shift: Scaled
+    rest: Scaled
+    scores: Scaled
+    error: float
+
+    @property
+    def matrix(self) -> Float64:
+        """A in float64."""
+        return np.asarray(1 / self.shift.values.shape[1] + self.shift.floats + self.rest.floats)
+
+    def __call__(self, values: Tokens, low: float = 1.0, high: float = 1.0) -> Tokens:
+        """(low·11ᵀ/n + high·(A − 11ᵀ/n)) times the values."""
+        mean = values.mean * low + (self.shift @ values.residual) * high
+        residual = self.rest @ values.residual
+        rounding = UNIT * self.rest.norm * values.residual.norm
+        unit = self.rest.exponent + values.residual.exponent
+        return split(mean, residual * high, values.error + self.error, rounding * abs(high), unit)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Whole:
+    """Any attention matrix; `beyond` is its row sums less one, where they are not one.
+
+    `rounding` is the relative error of its entries, `error` what the errors of queries and keys add.
+    """
+
+    weights: Float64
+    beyond: Float64 | None
+    rounding: float
+    error: float
+
+    @property
+    def matrix(self) -> Float64:
+        """A in float64."""
+        return self.weights
+
+    @property
+    def rest(self) -> Scaled:
+        """A less the mean of its rows."""
+        return Scaled.of(self.weights - self.weights.mean(axis=0))
+
+    def __call__(self, values: Tokens, low: float = 1.0, high: float = 1.0) -> Tokens:
+        """(low·11ᵀ/n + high·(A − 11ᵀ/n)) times the values."""
+        mixed = Scaled.of(self.weights) @ values.residual
+        size = float(np.linalg.norm(self.weights)) * values.residual.norm
+        residual = mixed
+        if self.beyond is not None:
+            residual = mixed + Scaled.of(self.beyond[:, None]) * values.mean
+        lost, error = self.rounding * size * abs(high), values.error + self.error
+        return split(values.mean * low, residual * high, error, lost, values.residual.exponent)
+
+
+Mixing = Split | Whole
+
+
+def increments(scores: Scaled, weights: Float64) -> tuple[Scaled, Scaled]:
+    """For rows of score differences E: w_j (expm1 E_ij − μ_i)/(1 + μ_i), and the size of the terms that it is made of.
+
+    What softmax makes of base + E less what it makes of base, where w = softmax(base).
+    """
+    near = scores.exponent < LINEAR
+    grown = scores.values if near else np.expm1(scores.floats)
+    mean = (grown @ weights)[:, None]
+    below = 1.0 if near else (np.exp(scores.floats) @ weights)[:, None]
+    exponent = scores.exponent if near else 0
+    size = (np.abs(grown) + np.abs(mean)) / below
+    return Scaled.of(weights * (grown - mean) / below, exponent), Scaled.of(weights * size, exponent)
+
+
+def split_mixing(queries: Tokens, keys: Tokens, scale: float) -> Split | None:
+    """Softmax attention of every query to every key; `scale` is the whole factor of q·k. None where scores are steep."""
+    n = keys.shape[0]
+    base = queries.mean @ keys.residual.T * scale
+    scores = queries.residual @ keys.residual.T * scale
+    steep = max(each.log2_norm for each in (base, scores))
+    if steep > math.log2(STEEP):
+        largest = max(float(np.abs(each.in_units(0)).max()) for each in (base, scores))
+        if not largest < STEEP:
+            return None
+    shift, _ = increments(base, np.full(n, 1 / n))
+    weights = np.exp(base.floats[0] - base.floats.max())
+    rest, size = increments(scores, weights / weights.sum())
+    rounding = UNIT * (queries.residual.norm * keys.residual.norm * abs(scale) * math.sqrt(keys.shape[1]))
+    lost = relative(rounding, queries.residual.exponent + keys.residual.exponent, scores)
+    again = relative(4 * UNIT * size.norm, size.exponent, rest)
+    return Split(shift, rest, scores, queries.error + keys.error + lost + again)
+
+
+def whole_mixing(operator: Operator, rounding: float, error: float) -> Whole:
+    """The attention matrix that an operator holds."""
+    weights = np.asarray(operator.matrix, dtype=np.float64)
+    stochastic = operator.structure.row_sum.value == 1.0
+    beyond = None if stochastic else weights.sum(axis=1) - 1.0
+    return Whole(weights, beyond, rounding, error)
+
+
+def splits(how: How) -> bool:
+    """Whether rows tend to each other with their tokens: softmax that sees everything, without a position."""
+    plain = isinstance(how.kernel, ScoreKernel) and how.kernel.label == "softmax"
+    idle = not isinstance(how.position, str) and how.position.idle
+    return plain and idle and isinstance(how.mask, Mask) and "everything" in how.mask.facts
+
+
+def resolved(how: How) -> How:
+    """The same with kernel and position as values."""
+    kernel = KERNELS.build(how.kernel) if isinstance(how.kernel, str) else how.kernel
+    position = POSITIONS.build(how.position) if isinstance(how.position, str) else how.position
+    return replace(how, kernel=kernel, position=replace(position, tokens=None))
+
+
+def operator_of(queries: Tokens, keys: Tokens, how: How, origin: Origin) -> Operator:
+    """The attention matrix of tokens as float64 holds them."""
+    pair = Pair(queries.floats, keys.floats)
+    request = requested(origin, how, pair, (len(pair.left), len(pair.right)), digest_of(pair.left, pair.right))
+    return built(request)
+
+
+def mixing(queries: Tokens, keys: Tokens, how: How, make: Callable[[], Operator]) -> Mixing:
+    """How attention acts on values; `how` is resolved, and `make` gives the same matrix as float64 holds it."""
+    if splits(how):
+        found = split_mixing(queries, keys, how.scale / math.sqrt(keys.shape[1]))
+        if found is not None:
+            return found
+    operator = make()
+    largest = getattr(operator, "max_logit", None) or 0.0
+    rounding = UNIT * (math.sqrt(keys.shape[0]) + 4 * abs(largest) + 8)
+    moved = queries.residual.log2_norm + keys.log2_norm + math.log2(how.scale or 1.0)
+    return whole_mixing(operator, rounding, (queries.error + keys.error) * 2.0 ** min(moved, 0.0))

@@ -1,0 +1,97 @@
+"""Arrays times a power of two, for numbers that float64 cannot hold: residuals of 10^−100 000 keep every digit."""
+
+import math
+from dataclasses import dataclass
+from typing import Final, Union
+
+import numpy as np
+
+from rankscope.arrays import Array, Float64, check_finite, power_of_two, scaled
+
+FARTHEST: Final = 2200
+"""A shift by more bits than this makes zero or infinity of every float64."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scaled:
+    """values · 2^exponent; the largest magnitude among the values lies in [1, 2), or all are zero.
+
+    >>> tiny = Scaled.of(np.array([3.0, 4.0]), -10_000)
+    >>> round(tiny.log10_norm, 6)
+    -3009.60097
+    """
+
+    values: Float64
+    exponent: int
+
+    @staticmethod
+    def of(values: Array, exponent: int = 0) -> "Scaled":
+        """These values times 2^exponent, brought into range."""
+        check_finite(values, "the tokens of a layer")
+        if not values.any():
+            return Scaled(np.zeros(values.shape), 0)
+        shift = power_of_two(values)
+        return Scaled(np.asarray(scaled(values, -shift), dtype=np.float64), exponent + shift)
+
+    @property
+    def norm(self) -> float:
+        """The Frobenius norm of the values: that of the array is this times 2^exponent."""
+        return float(np.linalg.norm(self.values))
+
+    @property
+    def log2_norm(self) -> float:
+        """The binary logarithm of the Frobenius norm; −∞ of zero."""
+        return self.exponent + math.log2(self.norm) if self.norm else -math.inf
+
+    @property
+    def log10_norm(self) -> float:
+        """The decimal logarithm of the Frobenius norm; −∞ of zero."""
+        return self.log2_norm * math.log10(2)
+
+    @property
+    def floats(self) -> Float64:
+        """The array in float64; what is too small for that becomes zero, what is too large is refused."""
+        found = self.in_units(0)
+        check_finite(found, "the tokens of a layer")
+        return found
+
+    def in_units(self, exponent: int) -> Float64:
+        """The array divided by 2^exponent, in float64; too small becomes zero, too large infinity."""
+        shift = self.exponent - exponent
+        if not shift:
+            return self.values
+        with np.errstate(over="ignore"):
+            return np.asarray(np.ldexp(self.values, max(-FARTHEST, min(FARTHEST, shift))), dtype=np.float64)
+
+    def __add__(self, other: "Scaled") -> "Scaled":
+        if not self.values.any():
+            return Scaled.of(other.values + self.values, other.exponent)
+        if not other.values.any():
+            return Scaled.of(self.values + other.values, self.exponent)
+        unit = max(self.exponent, other.exponent)
+        return Scaled.of(self.in_units(unit) + other.in_units(unit), unit)
+
+    def __sub__(self, other: "Scaled") -> "Scaled":
+        return self + Scaled(-other.values, other.exponent)
+
+    def __mul__(self, factor: Union[float, Float64, "Scaled"]) -> "Scaled":
+        if isinstance(factor, Scaled):
+            return Scaled.of(self.values * factor.values, self.exponent + factor.exponent)
+        other = Scaled.of(np.asarray(factor, dtype=np.float64))
+        return Scaled.of(self.values * other.values, self.exponent + other.exponent)
+
+    def __matmul__(self, other: Union[Float64, "Scaled"]) -> "Scaled":
+        right = other if isinstance(other, Scaled) else Scaled.of(other)
+        return Scaled.of(self.values @ right.values, self.exponent + right.exponent)
+
+    def __getitem__(self, index: object) -> "Scaled":
+        return Scaled.of(self.values[index], self.exponent)  # type: ignore[index]
+
+    @property
+    def T(self) -> "Scaled":  # noqa: N802  as numpy calls it
+        """The transpose."""
+        return Scaled(self.values.T, self.exponent)
+
+    def mean(self, axis: int) -> "Scaled":
+        """The mean along an axis, which stays with length one."""
+        return Scaled.of(self.values.mean(axis=axis, keepdims=True), self.exponent)

@@ -1,0 +1,427 @@
+"""Tokens through layers × heads of attention, with or without skip connections, MLPs and norms.
+
+A `Stack` says which network; `walk` takes the tokens through it. They are held as mean and residual
+(`attention/tokens.py`), so that a residual is true however small; one attention matrix is alive at a time.
+
+Layer l acts on tokens X as X ← X·[skip] + α·Attn(X), then X ← X·[skip] + α·MLP(X); norms stand before each branch
+("pre") or after each sum ("post"). Attn(X) = Σ_h A_h X W_V,h W_O,h, of heads of size d and tokens of width heads·d.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from rankscope.arrays import FLOAT64, Float64, Storage, check_dense, rounded, storage
+from rankscope.attention.build import How
+from rankscope.attention.masks import Mask, parse
+from rankscope.attention.mixing import Mixing, Rescaling, mixing, operator_of, resolved
+from rankscope.attention.operators import Operator
+from rankscope.attention.origin import Origin
+from rankscope.attention.pointwise import ACTIVATIONS, Norm, activated, normalised
+from rankscope.attention.positions import POSITIONS, Place, Position, child
+from rankscope.attention.tokens import Linear, Tokens
+from rankscope.errors import error
+from rankscope.generators.ensembles import ENSEMBLES
+from rankscope.generators.initial import INITIALISATIONS
+from rankscope.generators.plans import Site, check_plan
+from rankscope.generators.stack import called
+from rankscope.registry import nearest, typed
+
+EPSILON: Final = 1e-5
+"""What norms add to the mean square, as torch does."""
+
+DESIGNS: Final = ("pure", "skip", "mlp", "skip+mlp")
+"""What a layer consists of beside attention."""
+
+NORMS: Final = ("none", "pre", "post", "pre:rms", "post:rms")
+"""Where norms stand, and which."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Head:
+    """The maps of one head: queries, keys, values (width → d), and output (d → width)."""
+
+    query: Linear
+    key: Linear
+    value: Linear
+    output: Linear
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Block:
+    """The maps of one layer: its heads, and the two of its MLP if it has one."""
+
+    heads: tuple[Head, ...]
+    mlp: tuple[Linear, Linear] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """A network: everything that decides how its tokens change from layer to layer.
+
+    `values` is how W_V and W_O start (an initialisation, or "identity"), `gain` multiplies W_V; `skip` adds the input
+    of each branch to its output times `alpha` (a number, or "1/sqrt(L)"); `mlp` names an activation, with hidden size
+    `mlp_ratio` times the width, started by `mlp_init` and multiplied by `mlp_gain`. `norm` is one of `NORMS`.
+    `rescale` is "none", "perp" (A − 11ᵀ/n) or a λ (AttnScale). `fixed` applies the matrices of layer 0 in every
+    layer. `dtype` rounds the tokens of the plain computation after each layer. `given_tokens` (n × width) and
+    `given_blocks` replace what is drawn.
+    """
+
+    n: int = 512
+    d: int = 64
+    layers: int = 12
+    heads: int = 1
+    mask: str | Mask | None = None
+    kernel: Any = "softmax"
+    position: str | Position = "none"
+    scale: float = 1.0
+    plan: str = "uniform"
+    ensemble: str = "tokens"
+    init: str = "lecun"
+    values: str = "lecun"
+    gain: float = 1.0
+    skip: bool = False
+    alpha: float | Literal["1/sqrt(L)"] = 1.0
+    mlp: str | None = None
+    mlp_ratio: float = 4.0
+    mlp_init: str = "he"
+    mlp_gain: float = 1.0
+    norm: str = "none"
+    rescale: Rescaling = "none"
+    fixed: bool = False
+    seed: int = 0
+    dtype: str = "float64"
+    given_tokens: Float64 | None = field(default=None, repr=False)
+    given_blocks: Sequence[Block] | None = field(default=None, repr=False)
+
+    def described(self) -> dict[str, Any]:
+        """Everything that decides the network, as plain data; given numbers by their shapes."""
+        given = {"given_tokens": self.given_tokens, "given_blocks": self.given_blocks}
+        plain = {name: value for name, value in vars(self).items() if name in self.__dataclass_fields__}
+        named = {name: called(plain[name]) for name in ("mask", "kernel", "position")}
+        return {"kind": "stack", **plain, **named, **{name: size_of(value) for name, value in given.items()}}
+
+    # ------------------------------------------------------------------------------------------------ what it is
+
+    @property
+    def design(self) -> str:
+        """Which of `DESIGNS` it is."""
+        return "+".join(filter(None, ["skip" if self.skip else "", "mlp" if self.mlp else ""])) or "pure"
+
+    @property
+    def strength(self) -> float:
+        """The factor of each branch."""
+        return 1 / math.sqrt(self.layers) if self.alpha == "1/sqrt(L)" else float(self.alpha)
+
+    @cached_property
+    def width(self) -> int:
+        """The width of tokens: as given, of the ensemble, or heads · d."""
+        if self.given_tokens is not None:
+            return int(self.given_tokens.shape[1])
+        made = ENSEMBLES.build(self.ensemble)
+        return made.width or (max(self.heads * self.d, self.n) if made.wide else self.heads * self.d)
+
+    @property
+    def label(self) -> str:
+        """What tells it apart: its design, its mask, and all that is not the default."""
+        base = Stack()
+        own = {
+            "kernel": called(self.kernel),
+            "position": called(self.position),
+            "scale": f"scale {typed(self.scale)}",
+            "ensemble": self.ensemble,
+            "init": f"init {self.init}",
+            "values": f"values {self.values}",
+            "gain": f"gain {typed(self.gain)}",
+            "alpha": f"alpha {self.alpha if isinstance(self.alpha, str) else typed(self.alpha)}",
+            "norm": f"{self.norm}-norm" if ":" not in self.norm else self.norm.replace(":rms", "-rmsnorm"),
+            "rescale": f"attnscale {self.rescale}" if not isinstance(self.rescale, str) else self.rescale,
+            "fixed": "fixed",
+        }
+        if self.mlp:
+            own |= {
+                "mlp": self.mlp,
+                "mlp_ratio": f"ratio {typed(self.mlp_ratio)}",
+                "mlp_init": f"mlp {self.mlp_init}",
+                "mlp_gain": f"mlp gain {typed(self.mlp_gain)}",
+            }
+        mask = called(self.mask) or "bidirectional"
+        parts = [text for name, text in own.items() if called(getattr(self, name)) != getattr(base, name)]
+        parts = [part for part in parts if not (part == "relu" and self.mlp == "relu")]
+        return " ".join([self.design, mask if self.plan == "uniform" else f"plan {self.plan}", *parts])
+
+    @property
+    def origin(self) -> Origin:
+        """Where its matrices come from."""
+        return Origin(
+            label=self.label,
+            d=self.d,
+            mask=(called(self.mask) or "bidirectional") if self.plan == "uniform" else None,
+            kernel=called(self.kernel),
+            position=None if called(self.position) == "none" else called(self.position),
+            plan=self.plan,
+            scale=self.scale,
+            dtype=self.dtype,
+            source="stack",
+            seed=self.seed,
+            ensemble=None if self.ensemble == "tokens" else self.ensemble,
+        )
+
+    @cached_property
+    def masks(self) -> dict[tuple[int, int], Mask]:
+        """The mask of each layer and head."""
+        plan = check_plan(self.plan, self.layers, self.heads, self.mask)
+        asked = "bidirectional" if self.mask is None else self.mask
+        found: dict[tuple[int, int], Mask] = {}
+        for layer in range(self.layers):
+            for head in range(self.heads):
+                own = asked if self.plan == "uniform" else plan(Site(layer, head, self.heads, self.n, ""))
+                found[layer, head] = parse(own) if isinstance(own, str) else own
+        return found
+
+    def check(self) -> None:
+        """Refuse numbers and options that do not fit together, before anything is made."""
+        for name in ("n", "d", "layers", "heads"):
+            if getattr(self, name) < 1:
+                raise error("RS002", f"{name} = {getattr(self, name)}", "give a whole number of at least 1")
+        for name in ("scale", "gain", "mlp_gain", "mlp_ratio"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise error("RS002", f"{name} = {getattr(self, name)}", "give a finite number that is not negative")
+        if isinstance(self.alpha, str) and self.alpha != "1/sqrt(L)":
+            raise error("RS002", f"alpha = {self.alpha!r}", "give a number, or 1/sqrt(L)")
+        if not isinstance(self.alpha, str) and not math.isfinite(self.alpha):
+            raise error("RS002", f"alpha = {self.alpha}", "give a finite number")
+        if self.norm not in NORMS:
+            raise error("RS001", f"there is no norm {self.norm!r}", nearest(self.norm, list(NORMS)))
+        if isinstance(self.rescale, str) and self.rescale not in ("none", "perp"):
+            raise error("RS002", f"rescale = {self.rescale!r}", "give none, perp or a number λ")
+        if self.mlp is not None:
+            ACTIVATIONS[self.mlp]
+            INITIALISATIONS[self.mlp_init]
+        INITIALISATIONS[self.init]
+        if self.values != "identity":
+            INITIALISATIONS[self.values]
+        storage(self.dtype)
+        made = ENSEMBLES.build(self.ensemble)
+        if made.tokens is None:
+            given = f"the ensemble {made.label!r}, which has no tokens"
+            raise error("RS003", given, "take an ensemble of tokens, such as tokens, correlated:0.5 or isometric")
+        self.check_given()
+        self.masks  # noqa: B018  refuses what a plan cannot have
+        check_dense(self.n, self.n)
+
+    def check_given(self) -> None:
+        """Refuse given tokens and maps of other shapes."""
+        if self.given_tokens is not None and self.given_tokens.shape[0] != self.n:
+            raise error("RS101", f"{self.given_tokens.shape[0]} tokens for n = {self.n}", "give n tokens, or that n")
+        if self.given_blocks is not None and len(self.given_blocks) != self.layers:
+            given = f"{len(self.given_blocks)} blocks for {self.layers} layers"
+            raise error("RS101", given, "give as many blocks as layers")
+
+    # -------------------------------------------------------------------------------------------- what it is made of
+
+    def place(self, layer: int, head: int) -> Place:
+        """Where a head stands, for what is drawn for it."""
+        return Place(self.n, head, self.heads, self.seed, layer)
+
+    def tokens(self) -> Float64:
+        """The tokens that enter layer 0."""
+        if self.given_tokens is not None:
+            return np.asarray(self.given_tokens, dtype=np.float64)
+        made = ENSEMBLES.build(self.ensemble)
+        assert made.tokens is not None
+        x = made.tokens(self.n, self.width, self.place(0, 0))
+        added = (POSITIONS.build(self.position) if isinstance(self.position, str) else self.position).tokens
+        return x if added is None else np.asarray(x + added(np.arange(self.n), self.width))
+
+    def block(self, layer: int) -> Block:
+        """The maps of one layer: queries and keys as `analyze --ensemble tokens` draws them."""
+        if self.given_blocks is not None:
+            return self.given_blocks[layer]
+        return Block(
+            tuple(self.head(layer, head) for head in range(self.heads)),
+            self.drawn_mlp(layer) if self.mlp else None,
+        )
+
+    def head(self, layer: int, head: int) -> Head:
+        """The maps of one head."""
+        start = INITIALISATIONS[self.init].function
+        place, width, d = self.place(layer, head), self.width, self.d
+        query, key = (Linear(np.asarray(start(child(place, role), width, d))) for role in ("W_Q", "W_K"))
+        if self.values == "identity":
+            into = np.eye(width, self.heads * d)[:, head * d : (head + 1) * d]
+            back = np.eye(self.heads * d, width)[head * d : (head + 1) * d]
+        else:
+            of = INITIALISATIONS[self.values].function
+            into = np.asarray(of(child(place, "W_V"), width, d))
+            whole = np.asarray(of(child(self.place(layer, 0), "W_O"), self.heads * d, width))
+            back = whole[head * d : (head + 1) * d]
+        return Head(query, key, Linear(self.gain * into), Linear(back))
+
+    def drawn_mlp(self, layer: int) -> tuple[Linear, Linear]:
+        """The two maps of an MLP; the gain stands on the second."""
+        of, hidden = INITIALISATIONS[self.mlp_init].function, max(1, round(self.mlp_ratio * self.width))
+        into = of(child(self.place(layer, 0), "W_1"), self.width, hidden)
+        back = of(child(self.place(layer, 0), "W_2"), hidden, self.width)
+        return Linear(np.asarray(into)), Linear(self.mlp_gain * np.asarray(back))
+
+    def how(self, layer: int, head: int) -> How:
+        """How a matrix of this network is made of queries and keys."""
+        return resolved(
+            How(self.masks[layer, head], self.kernel, self.position, self.scale, "float64", "error", self.heads)
+        )
+
+    @property
+    def levels(self) -> tuple[float, float]:
+        """What 11ᵀ/n and the rest of each attention matrix are multiplied by."""
+        if self.rescale == "none":
+            return 1.0, 1.0
+        return (0.0, 1.0) if self.rescale == "perp" else (1.0, 1.0 + float(self.rescale))
+
+    def normed(self, tokens: Tokens, where: str) -> Tokens:
+        """The tokens after the norm that stands here, if one does."""
+        side, _, kind = self.norm.partition(":")
+        if side != where:
+            return tokens
+        of: Norm = "rms" if kind == "rms" else "layer"
+        return normalised(tokens, of, EPSILON)
+
+
+def size_of(value: Any) -> Any:
+    """The shape of given numbers, for the record."""
+    return list(value.shape) if hasattr(value, "shape") else None if value is None else len(value)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Attended:
+    """One attention matrix while it is alive: where it stands, how it acts, and, made when asked for, as float64 holds
+    it.
+    """
+
+    layer: int
+    head: int
+    mixing: Mixing
+    make: Callable[[], Operator]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class State:
+    """The tokens that enter a layer, or leave the last one; `layer` counts those that they have passed."""
+
+    layer: int
+    tokens: Tokens
+    block: Block | None
+
+
+Observer = Callable[[Attended], None]
+
+
+def walk(stack: Stack, observe: Observer = lambda attended: None) -> Iterator[State]:
+    """The tokens before each layer and after the last one; `observe` sees every attention matrix while it is alive."""
+    tokens = Tokens.of(stack.tokens())
+    kept: dict[int, Mixing] = {}
+    for layer in range(stack.layers):
+        block = stack.block(layer)
+        yield State(layer, tokens, block)
+        tokens = through(stack, layer, block, tokens, observe, kept)
+    yield State(stack.layers, tokens, None)
+
+
+def through(
+    stack: Stack, layer: int, block: Block, tokens: Tokens, observe: Observer, kept: dict[int, Mixing]
+) -> Tokens:
+    """The tokens after one layer; `kept` holds the matrices of layer 0 where they are applied in every layer."""
+    tokens = joined(stack, tokens, attended(stack, layer, block, stack.normed(tokens, "pre"), observe, kept))
+    if block.mlp is not None and stack.mlp is not None:
+        hidden = stack.normed(tokens, "pre").linear(block.mlp[0])
+        made = activated(hidden, ACTIVATIONS.build(stack.mlp)).linear(block.mlp[1])
+        tokens = joined(stack, tokens, made)
+    return tokens
+
+
+def joined(stack: Stack, tokens: Tokens, branch: Tokens) -> Tokens:
+    """A branch with its strength, and its input beside it if there are skip connections."""
+    branch = branch * stack.strength
+    return stack.normed(tokens + branch if stack.skip else branch, "post")
+
+
+def attended(
+    stack: Stack, layer: int, block: Block, x: Tokens, observe: Observer, kept: dict[int, Mixing]
+) -> Tokens:
+    """Σ_h A_h X W_V,h W_O,h."""
+    total: Tokens | None = None
+    for number, head in enumerate(block.heads):
+        values = x.linear(head.value)
+        if stack.fixed and layer:
+            mixed = kept[number]
+        else:
+            queries, keys = x.linear(head.query), x.linear(head.key)
+            how = stack.how(layer, number)
+            origin = replace(stack.origin, layer=layer, head=number)
+            found: list[Operator] = []
+
+            def make(queries: Tokens = queries, keys: Tokens = keys, how: How = how, origin: Origin = origin, found: list[Operator] = found) -> Operator:
+                if not found:
+                    found.append(operator_of(queries, keys, how, origin))
+                return found[0]
+
+            mixed = mixing(queries, keys, how, make)
+            if stack.fixed:
+                kept[number] = mixed
+            observe(Attended(layer, number, mixed, make))
+        part = mixed(values, *stack.levels).linear(head.output)
+        total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def plainly(stack: Stack) -> Iterator[Float64]:
+    """The tokens before each layer and after the last one, as a script computes them, rounded to the type asked for."""
+    kept: Storage = storage(stack.dtype)
+    x = held(stack.tokens(), kept)
+    matrices: list[Float64] = []
+    for layer in range(stack.layers):
+        yield x
+        block = stack.block(layer)
+        source = plain_norm(stack, x, "pre")
+        branch = np.zeros_like(x)
+        for number, head in enumerate(block.heads):
+            if not (stack.fixed and layer):
+                queries, keys = plain_linear(source, head.query), plain_linear(source, head.key)
+                own = Tokens.of(queries), Tokens.of(keys)
+                made = operator_of(*own, stack.how(layer, number), stack.origin)
+                matrices[number : number + 1] = [np.asarray(made.matrix)]
+            low, high = stack.levels
+            uniform = 1 / stack.n
+            weights = matrices[number] if (low, high) == (1, 1) else low * uniform + high * (matrices[number] - uniform)
+            branch += plain_linear(held(weights, kept) @ plain_linear(source, head.value), head.output)
+        x = plain_norm(stack, stack.skip * x + stack.strength * branch, "post")
+        if block.mlp is not None and stack.mlp is not None:
+            hidden = plain_linear(plain_norm(stack, x, "pre"), block.mlp[0])
+            branch = plain_linear(ACTIVATIONS.build(stack.mlp).function(hidden), block.mlp[1])
+            x = plain_norm(stack, stack.skip * x + stack.strength * branch, "post")
+        x = held(x, kept)
+    yield x
+
+
+def held(x: Float64, kept: Storage) -> Float64:
+    """Numbers as a type holds them."""
+    return x if kept is FLOAT64 else rounded(x, kept)
+
+
+def plain_linear(x: Float64, by: Linear) -> Float64:
+    """x·W + b."""
+    return np.asarray(x @ by.weights + (0.0 if by.bias is None else by.bias))
+
+
+def plain_norm(stack: Stack, x: Float64, where: str) -> Float64:
+    """LayerNorm or RMSNorm where it stands, as a script writes it."""
+    side, _, kind = stack.norm.partition(":")
+    if side != where:
+        return x
+    centred = x if kind == "rms" else x - x.mean(axis=1, keepdims=True)
+    return np.asarray(centred / np.sqrt((centred * centred).mean(axis=1, keepdims=True) + EPSILON))
