@@ -159,6 +159,15 @@ def from_torch(tensor: Any, what: str) -> Given:
     return given(tensor.detach().cpu().resolve_conj().resolve_neg().numpy(), what)
 
 
+def torch_module() -> Any:
+    """torch, for what needs automatic differentiation, or an error that says how to install it (RS004)."""
+    try:
+        import torch
+    except ImportError as reason:
+        raise error("RS004", "gradients without torch", "install it with: pip install 'rankscope[torch]'") from reason
+    return torch
+
+
 def check_finite(matrix: Array, what: str = "the matrix") -> None:
     """Refuse NaN (RS110) and infinity (RS111) with their count and first position, before any factorisation."""
     finite = np.isfinite(matrix)

@@ -16,7 +16,7 @@ from rankscope import __version__
 SCHEMA: Final = 1
 
 Guarantee = Literal["proved", "enclosed", "estimated"]
-Subject = Literal["scores", "factors", "log weights", "stored"]
+Subject = Literal["scores", "factors", "log weights", "stored", "tokens", "mask"]
 Number = float | int | None
 
 
@@ -45,7 +45,8 @@ class Reading:
 class Matrix:
     """One row of `matrices`: where a matrix comes from. `digest` is the SHA-256 of the numbers that made it.
 
-    `notes` say what was done to it that its reader should know, such as rows that see nothing.
+    `notes` say what was done to it that its reader should know, such as rows that see nothing. `network` says which
+    network the row stands for, in a study of depth.
     """
 
     id: int
@@ -64,6 +65,7 @@ class Matrix:
     digest: str | None = None
     notes: tuple[str, ...] = ()
     ensemble: str | None = None
+    network: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

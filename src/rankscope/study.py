@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from rankscope.analyzer.analyze import Analysed, analyse, chosen, refused
 from rankscope.analyzer.determinant import LogDet
@@ -29,6 +29,9 @@ from rankscope.result import Result
 
 if TYPE_CHECKING:
     from rankscope.certificates import Certificate
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Source(Protocol):
@@ -89,11 +92,12 @@ def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Re
     measures = chosen(study.measures)
     works = [source.work() for source in study.sources]
     jobs = [job for work in works for job in work.jobs]
+    count = affordable([job.shape for job in jobs], workers)
     with blas_threads(study.blas_threads):
         found = in_order(
             jobs,
             partial(analysed, study=study, measures=measures),
-            affordable(jobs, workers),
+            count,
             measures,
         )
     table = Table(
@@ -101,7 +105,7 @@ def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Re
         [each.matrix for each in found],
         [record for each in found for record in each.records],
         [series for each in found for series in each.series],
-        {"seconds": time.perf_counter() - started, "workers": affordable(jobs, workers)} if timing else None,
+        {"seconds": time.perf_counter() - started, "workers": count} if timing else None,
     )
     certificates = {each.matrix.id: each.certificate for each in found if each.certificate is not None}
     return Result(table, tuple(note for work in works for note in work.notes), certificates)
@@ -150,23 +154,27 @@ def in_order(
             reasons.append(reason)
             return refused(job.origin, job.shape, reason, identity, measures)
 
-    if workers == 1:
-        found = [one(numbered) for numbered in enumerate(jobs)]
-    else:
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(workers) as pool:
-            found = list(pool.map(one, enumerate(jobs)))
+    found = in_threads(one, list(enumerate(jobs)), workers)
     if jobs and len(reasons) == len(jobs):
         raise reasons[0]
     return found
 
 
-def affordable(jobs: Sequence[Job], workers: int | None) -> int:
+def in_threads(one: Callable[[T], U], all: Sequence[T], workers: int) -> list[U]:
+    """What a function gives for each, in their order, by as many threads as there are workers."""
+    if workers == 1:
+        return [one(each) for each in all]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(one, all))
+
+
+def affordable(shapes: Sequence[tuple[int, int]], workers: int | None) -> int:
     """How many matrices are analysed at once: as many as asked for, or the cores, and never more than fit in memory."""
-    largest = max((job.shape[0] * job.shape[1] for job in jobs), default=1)
+    largest = max((rows * columns for rows, columns in shapes), default=1)
     fitting = int(0.8 * available_memory() / (8 * DENSE_COPIES * max(largest, 1)))
-    return max(1, min(workers or len(os.sched_getaffinity(0)), len(jobs), fitting))
+    return max(1, min(workers or len(os.sched_getaffinity(0)), len(shapes), fitting))
 
 
 def analyze(

@@ -73,8 +73,8 @@ def passed(stack: Stack, bias: Any = None) -> list[Rows]:
         x = plus([[stack.skip * v for v in row] for row in x], total, strength)
         x = normed(stack, x, "post")
         if block.mlp is not None:
-            hidden = active(stack, times(normed(stack, x, "pre"), matrix(block.mlp[0].weights)))
-            branch = times(hidden, matrix(block.mlp[1].weights))
+            hidden = active(stack, times(normed(stack, x, "pre"), matrix(block.mlp.into.weights)))
+            branch = times(hidden, matrix(block.mlp.back.weights))
             x = normed(stack, plus([[stack.skip * v for v in row] for row in x], branch, strength), "post")
         states.append(x)
     return states

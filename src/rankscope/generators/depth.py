@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from rankscope.arrays import FLOAT64, Float64, Storage, check_dense, rounded, storage
+from rankscope.attention.block import Block, Head, Mlp
 from rankscope.attention.build import How
 from rankscope.attention.masks import Mask, parse
 from rankscope.attention.mixing import Mixing, Rescaling, mixing, operator_of, resolved
@@ -39,24 +40,6 @@ DESIGNS: Final = ("pure", "skip", "mlp", "skip+mlp")
 
 NORMS: Final = ("none", "pre", "post", "pre:rms", "post:rms")
 """Where norms stand, and which."""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Head:
-    """The maps of one head: queries, keys, values (width → d), and output (d → width)."""
-
-    query: Linear
-    key: Linear
-    value: Linear
-    output: Linear
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Block:
-    """The maps of one layer: its heads, and the two of its MLP if it has one."""
-
-    heads: tuple[Head, ...]
-    mlp: tuple[Linear, Linear] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +138,13 @@ class Stack:
         return " ".join([self.design, mask if self.plan == "uniform" else f"plan {self.plan}", *parts])
 
     @property
+    def network(self) -> dict[str, Any]:
+        """What it consists of beside its attention, as plain data."""
+        names = ("layers", "heads", "init", "values", "gain", "skip", "alpha", "norm", "rescale", "fixed")
+        of_mlp = ("mlp", "mlp_ratio", "mlp_init", "mlp_gain") if self.mlp else ("mlp",)
+        return {"width": self.width, "design": self.design, **{name: getattr(self, name) for name in (*names, *of_mlp)}}
+
+    @property
     def origin(self) -> Origin:
         """Where its matrices come from."""
         return Origin(
@@ -244,7 +234,7 @@ class Stack:
             return self.given_blocks[layer]
         return Block(
             tuple(self.head(layer, head) for head in range(self.heads)),
-            self.drawn_mlp(layer) if self.mlp else None,
+            self.drawn_mlp(layer),
         )
 
     def head(self, layer: int, head: int) -> Head:
@@ -262,12 +252,14 @@ class Stack:
             back = whole[head * d : (head + 1) * d]
         return Head(query, key, Linear(self.gain * into), Linear(back))
 
-    def drawn_mlp(self, layer: int) -> tuple[Linear, Linear]:
-        """The two maps of an MLP; the gain stands on the second."""
+    def drawn_mlp(self, layer: int) -> Mlp | None:
+        """The MLP of one layer, if it has one; the gain stands on its second map."""
+        if self.mlp is None:
+            return None
         of, hidden = INITIALISATIONS[self.mlp_init].function, max(1, round(self.mlp_ratio * self.width))
         into = of(child(self.place(layer, 0), "W_1"), self.width, hidden)
         back = of(child(self.place(layer, 0), "W_2"), hidden, self.width)
-        return Linear(np.asarray(into)), Linear(self.mlp_gain * np.asarray(back))
+        return Mlp(Linear(np.asarray(into)), Linear(self.mlp_gain * np.asarray(back)), self.mlp)
 
     def how(self, layer: int, head: int) -> How:
         """How a matrix of this network is made of queries and keys."""
@@ -336,9 +328,9 @@ def through(
 ) -> Tokens:
     """The tokens after one layer; `kept` holds the matrices of layer 0 where they are applied in every layer."""
     tokens = joined(stack, tokens, attended(stack, layer, block, stack.normed(tokens, "pre"), observe, kept))
-    if block.mlp is not None and stack.mlp is not None:
-        hidden = stack.normed(tokens, "pre").linear(block.mlp[0])
-        made = activated(hidden, ACTIVATIONS.build(stack.mlp)).linear(block.mlp[1])
+    if block.mlp is not None:
+        hidden = stack.normed(tokens, "pre").linear(block.mlp.into)
+        made = activated(hidden, ACTIVATIONS.build(block.mlp.activation)).linear(block.mlp.back)
         tokens = joined(stack, tokens, made)
     return tokens
 
@@ -400,9 +392,9 @@ def plainly(stack: Stack) -> Iterator[Float64]:
             weights = matrices[number] if (low, high) == (1, 1) else low * uniform + high * (matrices[number] - uniform)
             branch += plain_linear(held(weights, kept) @ plain_linear(source, head.value), head.output)
         x = plain_norm(stack, stack.skip * x + stack.strength * branch, "post")
-        if block.mlp is not None and stack.mlp is not None:
-            hidden = plain_linear(plain_norm(stack, x, "pre"), block.mlp[0])
-            branch = plain_linear(ACTIVATIONS.build(stack.mlp).function(hidden), block.mlp[1])
+        if block.mlp is not None:
+            hidden = plain_linear(plain_norm(stack, x, "pre"), block.mlp.into)
+            branch = plain_linear(ACTIVATIONS.build(block.mlp.activation).function(hidden), block.mlp.back)
             x = plain_norm(stack, stack.skip * x + stack.strength * branch, "post")
         x = held(x, kept)
     yield x

@@ -1,0 +1,147 @@
+"""How far tokens are from consensus, in five norms, from their mean, their first, or the nearest row."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+
+from rankscope.analyzer.measure import unknown
+from rankscope.arrays import EPS, Float64
+from rankscope.attention.scaled import Scaled
+from rankscope.attention.tokens import Tokens
+from rankscope.errors import error
+from rankscope.records import Reading
+from rankscope.registry import nearest
+
+LOG: Final = math.log10(2)
+
+SAFETY: Final = 4.0
+"""How many estimated errors `low` and `high` stand away: the estimate was found right within 1.2 by multiprecision."""
+
+UNKNOWN: Final = 0.25
+"""A relative error beyond which a residual is no longer given as a number."""
+
+LARGEST_PROGRAM: Final = 20_000
+"""Numbers of a residual up to which the nearest row in ‖·‖_∞ is found by linear programming."""
+
+Centre = Literal["mean", "first", "minimiser"]
+NormName = Literal["frobenius", "l1", "linf", "composite", "spectral"]
+
+
+def bounded(value: float, error: float, method: str) -> Reading:
+    """A decimal logarithm of something that is known to a relative error; null with a bound where that is large."""
+    if not math.isfinite(value):
+        return unknown("zero: all tokens are equal" if value < 0 else "not finite")
+    slack = SAFETY * error / math.log(10) + 4 * EPS * abs(value)
+    if SAFETY * error > UNKNOWN:
+        because = "lost to rounding: attention held as float64 numbers keeps no smaller differences of its rows"
+        return Reading(None, because=because, method=method, high=value + math.log10(1 + SAFETY * min(error, 1e15)))
+    return Reading(value, "estimated", f"{method}; rounding errors as they accumulate", low=value - slack, high=value + slack)
+
+
+def check_centre(centre: str) -> None:
+    """Refuse a centre that is none."""
+    if centre not in get_args(Centre):
+        raise error("RS001", f"there is no centre {centre!r}", nearest(centre, list(get_args(Centre))))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Distance:
+    """Tokens, what they are compared with, and whether distances are absolute or divided by the same norm of X."""
+
+    tokens: Tokens
+    centre: Centre = "mean"
+    absolute: bool = False
+
+    @cached_property
+    def whole(self) -> Scaled:
+        """The tokens themselves, in units in which the larger part of them is of size one."""
+        mean, rest = self.tokens.mean, self.tokens.residual
+        return mean + rest if mean.values.any() else rest
+
+    def reading(self, norm: NormName) -> Reading:
+        """log₁₀ of the distance in a norm."""
+        low, high, method = self.logs(norm)
+        size = NORMS[norm](self.whole.values)
+        whole = math.log10(size) + self.whole.exponent * LOG if size else -math.inf
+        if not math.isfinite(whole):
+            return unknown("all tokens are zero")
+        found = bounded(high - (0.0 if self.absolute else whole), self.tokens.error, method)
+        kept = {"log10_absolute": high, "log10_norm": whole} if math.isfinite(high) else {}
+        if high - low > 1e-9 and found.value is not None:
+            least = low - (0.0 if self.absolute else whole)
+            return Reading(None, "estimated", method, "the nearest row is known to lie between", least, found.high)
+        return Reading(**{**vars(found), "details": kept})
+
+    def logs(self, norm: NormName) -> tuple[float, float, str]:
+        """Lower and upper bounds of log₁₀ of the absolute distance, equal where it is known, and how it was found."""
+        rest = self.tokens.residual
+        if not rest.values.any():
+            return -math.inf, -math.inf, "all tokens are equal"
+        low, high, method = self.distance(norm, rest.values)
+        shift = rest.exponent * LOG
+        return (math.log10(low) if low else -math.inf) + shift, (math.log10(high) if high else -math.inf) + shift, method
+
+    def distance(self, norm: NormName, rest: Float64) -> tuple[float, float, str]:
+        """Lower and upper bounds of the distance of rows that add up to zero."""
+        measured = NORMS[norm]
+        if self.centre == "first":
+            value = measured(rest - rest[0])
+            return value, value, "from the first token"
+        if self.centre == "mean" or norm in ("frobenius", "spectral"):
+            value = measured(rest)
+            return value, value, "from the mean of the tokens"
+        median = rest - np.median(rest, axis=0)
+        if norm == "l1":
+            value = measured(median)
+            return value, value, "from the medians of columns, which are nearest"
+        low, row = nearest_row(rest)
+        if norm == "linf":
+            return low, measured(rest - row), "from the nearest row by linear programming"
+        least = math.sqrt(NORMS["l1"](median) * low)
+        return least, min(measured(median), measured(rest - row)), "from the nearest rows in both norms"
+
+
+def nearest_row(rest: Float64) -> tuple[float, Float64]:
+    """A lower bound of min_x max_i ‖r_i − x‖₁, and a row x that attains it, or comes near where there are many numbers.
+
+    Minimise t subject to Σ_j u_ij ≤ t, −u_ij ≤ r_ij − x_j ≤ u_ij.
+    """
+    n, width = rest.shape
+    if rest.size > LARGEST_PROGRAM:
+        middle = (rest.max(axis=0) + rest.min(axis=0)) / 2
+        return float(max(np.abs(rest - rest[0]).sum(axis=1).max(), 0.0)) / 2, middle
+    from scipy.optimize import linprog
+    from scipy.sparse import csr_array, eye_array, hstack, kron, vstack
+
+    ones = np.ones((n, 1))
+    eye = eye_array(n * width)
+    tied = kron(csr_array(ones), eye_array(width))
+    empty = csr_array((n * width, 1))
+    sums = hstack([csr_array((n, width)), kron(eye_array(n), np.ones((1, width))), csr_array(-ones)])
+    above, below = hstack([-tied, -eye, empty]), hstack([tied, -eye, empty])
+    cost = np.zeros(width + n * width + 1)
+    cost[-1] = 1.0
+    limits = np.concatenate([-rest.ravel(), rest.ravel(), np.zeros(n)])
+    free = [(None, None)] * width + [(0, None)] * (n * width + 1)
+    found: Any = linprog(cost, A_ub=vstack([above, below, sums]).tocsr(), b_ub=limits, bounds=free, method="highs")
+    if found.status != 0:
+        raise error("RS401", f"the nearest row of {n} tokens was not found ({found.message})", "take --centre mean")
+    row = np.asarray(found.x[:width])
+    return float(NORMS["linf"](rest - row)), row
+
+
+def composite(matrix: Float64) -> float:
+    """√(‖·‖₁‖·‖_∞)."""
+    return math.sqrt(NORMS["l1"](matrix) * NORMS["linf"](matrix))
+
+
+NORMS: Final[dict[str, Any]] = {
+    "frobenius": lambda x: float(np.linalg.norm(x)),
+    "l1": lambda x: float(np.abs(x).sum(axis=0).max()),
+    "linf": lambda x: float(np.abs(x).sum(axis=1).max()),
+    "composite": composite,
+    "spectral": lambda x: float(np.linalg.norm(x, 2)),
+}
