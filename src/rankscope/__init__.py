@@ -17,6 +17,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from rankscope.analyzer.measure import measure as measure
     from rankscope.analyzer.numerics import Numerics as Numerics
+    from rankscope.attention.block import Block as Block
+    from rankscope.attention.block import Head as Head
+    from rankscope.attention.block import Mlp as Mlp
     from rankscope.attention.build import attention as attention
     from rankscope.attention.build import from_logits as from_logits
     from rankscope.attention.existing import matrix as matrix
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
     from rankscope.attention.positions import Position as Position
     from rankscope.attention.positions import position as position
     from rankscope.attention.positions import t5_given as t5_given
+    from rankscope.attention.tokens import Linear as Linear
     from rankscope.certificates import Certificate as Certificate
+    from rankscope.deep import depth as depth
     from rankscope.errors import InputError as InputError
     from rankscope.errors import RankscopeError as RankscopeError
     from rankscope.generators.ensembles import Ensemble as Ensemble
@@ -66,11 +71,13 @@ HOMES = {
     "analyzer.smallest": ["Smallest"],
     "analyzer.spectrum": ["Spectrum"],
     "arrays": ["Storage"],
+    "attention.block": ["Block", "Head", "Mlp"],
     "attention.build": ["from_logits"],
     "attention.existing": ["matrix"],
     "attention.kernels": ["FeatureKernel", "RecurrenceKernel", "ScoreKernel", "kernel"],
     "attention.masks": ["Mask", "mask"],
     "attention.positions": ["Piece", "Place", "Position", "position", "t5_given"],
+    "attention.tokens": ["Linear"],
     "attention.operators": ["Concatenation", "Dense", "Factored", "Mean", "Product"],
     "errors": [
         "FormatError",
@@ -88,6 +95,7 @@ HOMES = {
     "generators.tensors": ["File", "load"],
     "records": ["Reading", "Record", "Table"],
     "certificates": ["Certificate"],
+    "deep": ["depth"],
     "result": ["Result"],
     "study": ["Study", "analyze", "certificate", "compare", "logdet", "run", "singular_values", "spectrum"],
 }

@@ -1,115 +1,27 @@
-"""Studies of depth: networks of layers, walked through from layer to layer; what is measured of tokens and attention.
+"""Studies of depth: networks of layers, walked through from layer to layer. `rankscope.depth` is their entry."""
 
-`rankscope.depth` is their entry. A record's `layer` counts the layers that its tokens have passed: those of layer 0 are
-the input, its attention matrices are those of the first layer, and the last row is what leaves the network.
-"""
-
-import math
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import fields, replace
 from itertools import product as product_of
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from rankscope.analyzer.analyze import Analysed, analyse, chosen, described
-from rankscope.analyzer.analyze import measures as matrix_measures
-from rankscope.analyzer.collapse import DEPTH_MEASURES, DepthMeasure, Gradients, History, Plain, dong_step
+from rankscope.analyzer.analyze import Analysed
+from rankscope.analyzer.collapse import DepthMeasure
 from rankscope.analyzer.contrast import contrasts
-from rankscope.analyzer.graph import Graph
-from rankscope.analyzer.measure import Measure
-from rankscope.analyzer.needs import Needs
-from rankscope.analyzer.numerics import Numerics
-from rankscope.analyzer.paths import Length, Step, by_length, check_linear
-from rankscope.analyzer.residual import SAFETY, Centre, Distance, check_centre
-from rankscope.arrays import Boolean, blas_threads, check_dense, check_finite, storage
+from rankscope.analyzer.paths import check_linear
+from rankscope.analyzer.residual import Centre, check_centre
+from rankscope.arrays import blas_threads, check_finite
 from rankscope.arrays import given as array_of
-from rankscope.attention.block import Block
-from rankscope.attention.mixing import Mixing
-from rankscope.attention.operators import Mean, Operator, Product
-from rankscope.attention.tokens import Tokens
 from rankscope.errors import RankscopeError, UsageError, error
-from rankscope.generators.depth import DESIGNS, Attended, Stack, State, plainly, walk
-from rankscope.generators.stack import called
-from rankscope.records import Matrix, Reading, Record, Subject, Table
+from rankscope.generators.depth import DESIGNS, Stack
+from rankscope.records import Record, Table
 from rankscope.registry import nearest
 from rankscope.result import Result
 from rankscope.study import affordable, in_threads, named
-
-OF_MATRICES: Final = ("effective_rank", "row_entropy_normalized")
-"""What is measured of each attention matrix unless names are given."""
-
-OF_PRODUCTS: Final = ("rank_exact", "rank_numerical", "effective_rank", "stable_rank", "logdet", "sigma_max", "log10_sigma_min")
-"""What is measured of the product of all attention matrices, where no measure of matrices is named."""
-
-
-@dataclass(frozen=True)
-class DepthStudy:
-    """Networks, and what is measured of them.
-
-    `measures` are names of depth measures, of the tokens, and of any measure of matrices, of each attention matrix; none
-    for the default set. `centre` and `absolute` say which residual; `paths` decomposes the network into paths, `product`
-    measures the product of its attention matrices over layers.
-    """
-
-    stacks: tuple[Stack, ...]
-    measures: tuple[str, ...] = ()
-    centre: Centre = "mean"
-    absolute: bool = False
-    paths: bool = False
-    product: bool = False
-    numerics: Numerics = field(default_factory=Numerics)
-    blas_threads: int = 1
-
-    def described(self) -> dict[str, Any]:
-        """The study as plain data."""
-        return {
-            "command": "depth",
-            "sources": [stack.described() for stack in self.stacks],
-            "measures": list(self.measures),
-            "centre": self.centre,
-            "absolute": self.absolute,
-            "paths": self.paths,
-            "product": self.product,
-            **asdict(self.numerics),
-            "blas_threads": self.blas_threads,
-        }
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The measures of a study: of the tokens and layers, and of each attention matrix."""
-
-    depth: tuple[DepthMeasure, ...]
-    matrices: tuple[Measure, ...]
-
-    def needing(self, kind: type) -> list[DepthMeasure]:
-        """The depth measures of one kind of need."""
-        return [measure for measure in self.depth if measure.need is kind]
-
-
-def choose(names: tuple[str, ...]) -> Chosen:
-    """The measures called `names`; the default ones for none, every depth measure for "all"."""
-    every = [entry.function for entry in depth_measures()]
-    if not names:
-        return Chosen(tuple(each for each in every if each.default), tuple(chosen(OF_MATRICES)))
-    if "all" in names:
-        return Chosen(tuple(every), tuple(chosen(OF_MATRICES)))
-    known = {each.name for each in every}
-    of_matrices = tuple(name for name in names if name not in known)
-    for name in of_matrices:
-        if name not in matrix_measures().names() and name not in matrix_measures().aliases:
-            remedy = nearest(name, [*known, *matrix_measures().names()])
-            raise error("RS001", f"there is no measure {name!r} of depth or of matrices", remedy)
-    return Chosen(tuple(each for each in every if each.name in names), tuple(chosen(of_matrices)) if of_matrices else ())
-
-
-def depth_measures() -> Any:
-    """Every depth measure, in the order of their groups."""
-    from rankscope.analyzer import collapse, graph  # noqa: F401  imported for what they register
-
-    return DEPTH_MEASURES
+from rankscope.walk import DepthStudy, Walk, choose, matrix_of
 
 
 def run_depth(study: DepthStudy, *, workers: int | None = None, timing: bool = False) -> Result:
@@ -155,180 +67,15 @@ def run_depth(study: DepthStudy, *, workers: int | None = None, timing: bool = F
 def refusal(stack: Stack, number: int, measure: DepthMeasure, reason: RankscopeError) -> Record:
     """The row of a measure that a network could not be given."""
     return Record(
-        number, measure.name, None, measure.group, because=reason.given, seed=stack.seed, status="refused", code=reason.code
+        number,
+        measure.name,
+        None,
+        measure.group,
+        because=reason.given,
+        seed=stack.seed,
+        status="refused",
+        code=reason.code,
     )
-
-
-def matrix_of(stack: Stack, number: int) -> Matrix:
-    """The row of `matrices` of a network."""
-    return replace(described(stack.origin, (stack.n, stack.n), number), network=stack.network)
-
-
-@dataclass
-class Walk:
-    """One network on its way through its layers, and the rows that it has made so far."""
-
-    stack: Stack
-    number: int
-    study: DepthStudy
-    measures: Chosen
-    rows: list[Record] = field(default_factory=list)
-    mixings: dict[int, list[Mixing]] = field(default_factory=dict)
-    operators: dict[int, list[Operator]] = field(default_factory=dict)
-    blocks: list[Block] = field(default_factory=list)
-    log_smallest: float = 0.0
-
-    def analysed(self) -> list[Analysed]:
-        """What the network adds to a table: its own rows, and those of the product of its matrices."""
-        stack = self.stack
-        if self.study.product:
-            check_dense(stack.n, stack.n, stack.layers * stack.heads)
-        plain = plainly(stack) if self.measures.needing(Plain) else None
-        history = History((), (), (), (), why_no_bound(stack))
-        for state in walk(stack, self.observe):
-            history = after(history, state, stack, self.blocks)
-            self.state(state, history)
-            if plain is not None:
-                self.add(Plain, Plain(next(plain), storage(stack.dtype)), state.layer)
-            if state.block is not None:
-                self.blocks.append(state.block)
-                self.add(Block, state.block, state.layer)
-        self.after_all(history)
-        own = Analysed(matrix_of(stack, self.number), self.rows, [])
-        return [own, self.of_product()] if self.study.product else [own]
-
-    def add(self, kind: type, need: Any, layer: int | None, head: int | None = None) -> None:
-        """A row for each measure that needs this."""
-        for measure in self.measures.needing(kind):
-            subject: Subject = "mask" if kind is Graph else "scores" if kind is Mixing else "tokens"
-            self.row(measure.name, measure.group, measure(need), layer, head, subject=subject)
-
-    def row(
-        self, name: str, group: str, reading: Reading, layer: int | None, head: int | None = None, *,
-        over: str | None = None, subject: Subject = "tokens",
-    ) -> None:  # fmt: skip
-        """One row."""
-        known = {name: getattr(reading, name) for name in ("low", "high", "guarantee", "method", "because", "details")}
-        place = {"layer": layer, "head": head, "over": over, "seed": self.stack.seed}
-        self.rows.append(Record(self.number, name, reading.value, group, subject=subject, **known, **place))
-
-    def state(self, state: State, history: History) -> None:
-        """The rows of the tokens that enter a layer, or leave the last one."""
-        self.add(Distance, Distance(state.tokens, self.study.centre, self.study.absolute), state.layer)
-        self.add(History, history, state.layer)
-        self.add(Tokens, state.tokens, state.layer)
-
-    def observe(self, attended: Attended) -> None:
-        """The rows of one attention matrix, while it is alive."""
-        self.add(Mixing, attended.mixing, attended.layer, attended.head)
-        if self.measures.matrices:
-            operator = attended.make()
-            needs = Needs(operator, self.study.numerics)
-            for measure in self.measures.matrices:
-                self.rows.append(measure.record(needs, self.number))
-        if "log10_wu_gap" in {measure.name for measure in self.measures.needing(Graph)}:
-            smallest = float(attended.mixing.matrix.min(where=seen_by(self.stack, attended.layer, attended.head), initial=1.0))
-            self.log_smallest = min(self.log_smallest, math.log(smallest) if smallest > 0 else -math.inf)
-        if self.study.paths:
-            self.mixings.setdefault(attended.layer, []).append(attended.mixing)
-        if self.study.product:
-            self.operators.setdefault(attended.layer, []).append(attended.make())
-
-    def after_all(self, history: History) -> None:
-        """The rows of the network as a whole: gradients, the masks, the paths."""
-        if self.measures.needing(Gradients):
-            from rankscope.generators.gradients import gradient_norms
-
-            for layer, norms in enumerate(gradient_norms(self.stack)):
-                self.add(Gradients, Gradients(**norms, log10_residual=history.logs[layer]), layer)
-        if self.measures.needing(Graph):
-            self.add(Graph, Graph(patterns(self.stack), self.log_smallest), None)
-        if self.study.paths:
-            for each in by_length(Tokens.of(self.stack.tokens()), self.steps(), self.stack.skip, self.stack.seed):
-                self.path(each)
-
-    def path(self, of: Length) -> None:
-        """The rows of the paths of one length."""
-        details = {"length": of.length, "paths": of.count, "followed": of.followed}
-        over = f"paths of length {of.length}"
-        method = "all paths" if of.followed == of.count else f"{of.followed} of {of.count:.3g} paths, 95 % of the mean"
-        because = "" if of.log10_residual is not None else "zero: all tokens are equal"
-        residual = Reading(of.log10_residual, "estimated", method, because, of.low, of.high, details=details)
-        self.row("log10_path_residual", "paths", residual, None, over=over)
-        share = Reading(of.share, "estimated", "sums over all paths of a length", details=details)
-        self.row("path_share", "paths", share, None, over=over)
-
-    def steps(self) -> list[list[Step]]:
-        """The heads of each layer as maps of tokens."""
-        levels, strength = self.stack.levels, self.stack.strength
-        found = []
-        for layer, block in enumerate(self.blocks):
-            mixings = self.mixings[0 if self.stack.fixed else layer]
-            found.append(
-                [
-                    lambda x, mixed=mixed, head=head: mixed(x.linear(head.value), *levels).linear(head.output) * strength
-                    for mixed, head in zip(mixings, block.heads, strict=True)
-                ]
-            )
-        return found
-
-    def of_product(self) -> Analysed:
-        """The product of the attention matrices over layers, the last one leftmost, each the mean over its heads."""
-        stack = self.stack
-        parts = []
-        for layer in reversed(range(stack.layers)):
-            heads = self.operators[0 if stack.fixed else layer]
-            parts.append(heads[0] if len(heads) == 1 else Mean(tuple(heads), heads[0].origin))
-        label = f"product over {stack.layers} layers: {stack.label}"
-        origin = replace(stack.origin, label=label, over="layers-product")
-        names = tuple(measure.name for measure in self.measures.matrices if self.study.measures) or OF_PRODUCTS
-        made = Product(tuple(parts), origin)
-        return analyse(made, len(self.study.stacks) + self.number, chosen(names), self.study.numerics)
-
-
-def seen_by(stack: Stack, layer: int, head: int) -> Boolean:
-    """Which keys the queries of a head see."""
-    i = np.arange(stack.n)
-    return np.array(np.broadcast_to(stack.masks[layer, head].allows(i[:, None], i[None, :]), (stack.n, stack.n)))
-
-
-def patterns(stack: Stack) -> list[Boolean]:
-    """Who sees whom in each layer under any head, and itself where a skip connection keeps it."""
-    found: dict[tuple[str, ...], Boolean] = {}
-    listed = []
-    for layer in range(stack.layers):
-        key = tuple(stack.masks[layer, head].label for head in range(stack.heads))
-        if key not in found:
-            found[key] = np.any([seen_by(stack, layer, head) for head in range(stack.heads)], axis=0)
-            found[key] |= np.eye(stack.n, dtype=bool) & stack.skip
-        listed.append(found[key])
-    return listed
-
-
-def after(history: History, state: State, stack: Stack, blocks: list[Block]) -> History:
-    """The history with one more layer."""
-    tokens = state.tokens
-    relative = Distance(tokens).reading("frobenius")
-    absolute = Distance(tokens, absolute=True).reading("frobenius")
-    error = SAFETY * tokens.error / math.log(10)
-    bounds = history.bounds
-    if not history.why_no_bound:
-        last = bounds[-1] if bounds else None
-        known = Distance(tokens, absolute=True).reading("composite").value if not bounds else None
-        bounds += (known if not bounds else None if last is None else dong_step(last, blocks[-1], stack.scale),)
-    logs = (*history.logs, None if relative.value is None else float(relative.value))
-    absolutes = (*history.absolute, None if absolute.value is None else float(absolute.value))
-    return History(logs, (*history.errors, error), absolutes, bounds, history.why_no_bound)
-
-
-def why_no_bound(stack: Stack) -> str:
-    """Why Theorem 2.3 of Dong et al. does not speak of this network; empty if it does."""
-    plain = (called(stack.kernel), called(stack.position), called(stack.mask) or "bidirectional", stack.plan)
-    if stack.design != "pure" or stack.norm != "none" or stack.rescale != "none" or stack.fixed or stack.strength != 1:
-        return "the theorem is for attention alone, without skips, MLPs and norms"
-    if plain != ("softmax", "none", "bidirectional", "uniform"):
-        return "the theorem is for softmax attention that sees everything, without a position"
-    return ""
 
 
 def depth(

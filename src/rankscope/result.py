@@ -48,11 +48,12 @@ class Result:
         """The result as JSON: the same bytes for the same study."""
         return self.table.to_json()
 
-    def plot(self, name: str = "spectrum") -> Any:
-        """A figure of the result, as a `matplotlib.figure.Figure`."""
+    def plot(self, name: str | None = None) -> Any:
+        """A figure of the result, as a `matplotlib.figure.Figure`; its main one unless another is named."""
         from rankscope.report.figure import draw
+        from rankscope.report.save import main_figure
 
-        return draw(name, self.table)
+        return draw(name or main_figure(self.table), self.table)
 
     def save(self, path: str | Path, *, figure: str | None = None) -> None:
         """Write the result; the suffix is the format: .json .csv .parquet .md .tex .png .svg .pdf .html.

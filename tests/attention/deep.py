@@ -1,4 +1,4 @@
-"""The network of `rankscope depth` in multiprecision, written as its definition: the oracle of residuals below 1e-16."""
+"""The network of `rankscope depth` in multiprecision, written as its definition: the oracle of small residuals."""
 
 from typing import Any
 

@@ -141,7 +141,9 @@ def log10_residual_naive(plain: Plain) -> Reading:
         because = f"exactly zero in {plain.storage.name}, which means below rounding, not zero"
         return Reading(None, because=because, high=math.log10(plain.storage.unit), details=details)
     because = "at its rounding floor" if value < floor else ""
-    return Reading(math.log10(value), "estimated", f"plain arithmetic, kept in {plain.storage.name}", because, details=details)
+    return Reading(
+        math.log10(value), "estimated", f"plain arithmetic, kept in {plain.storage.name}", because, details=details
+    )
 
 
 @depth_measure("residual")
@@ -209,7 +211,9 @@ def log10_dong_bound(history: History) -> Reading:
 
 def dong_step(bound: float, block: Block, scale: float) -> float:
     """The bound after one more layer: log₁₀(4βH·scale/√d) + 3·bound."""
-    products = [(head.query.weights @ head.key.weights.T, head.value.weights @ head.output.weights) for head in block.heads]
+    products = [
+        (head.query.weights @ head.key.weights.T, head.value.weights @ head.output.weights) for head in block.heads
+    ]
     beta = max(l1(qk) * math.sqrt(l1(v) * l1(v.T)) for qk, v in products)
     base = 4 * beta * len(block.heads) * scale / math.sqrt(block.heads[0].query.weights.shape[1])
     return (math.log10(base) if base else -math.inf) + 3 * bound
@@ -225,7 +229,7 @@ def l1(matrix: Any) -> float:
 
 @depth_measure("tokens", default=True)
 def token_cosine(tokens: Tokens) -> Reading:
-    """The mean of cos(x_i, x_j) over pairs of tokens; `details` hold log₁₀ of what it lacks to 1, true however small."""
+    """The mean of cos(x_i, x_j) over pairs of tokens; `details` hold log₁₀ of what it lacks to 1, however small."""
     n, width = tokens.shape
     if n == 1:
         return unknown("one token has no pairs")
@@ -288,7 +292,11 @@ def of_values(
     first, rest = token_values(tokens)
     if not math.isfinite(first):
         return unknown("all tokens are zero")
-    ratios = rest.in_units(0) if not rest.values.any() else np.exp2(np.log2(np.maximum(rest.values, 1e-300)) + (rest.exponent - first))
+    ratios = (
+        rest.in_units(0)
+        if not rest.values.any()
+        else np.exp2(np.log2(np.maximum(rest.values, 1e-300)) + (rest.exponent - first))
+    )
     powers = np.concatenate([[1.0], ratios]) ** (2 * power)
     logs = rest.log10_norm - first * LOG
     details = {} if beyond is None or not math.isfinite(logs) else {"log10_beyond_1": beyond(logs)}
@@ -333,7 +341,9 @@ def token_values(tokens: Tokens) -> tuple[float, Scaled]:
 def log10_dobrushin(mixing: Mixing) -> Reading:
     """log₁₀ ½ max_{i,k} ‖A_i − A_k‖₁: what one layer keeps of the range of each column, at most."""
     rows = mixing.rest.values
-    largest = max((float(np.abs(rows[i + 1 :] - rows[i]).sum(axis=1).max(initial=0.0)) for i in range(len(rows))), default=0)
+    largest = max(
+        (float(np.abs(rows[i + 1 :] - rows[i]).sum(axis=1).max(initial=0.0)) for i in range(len(rows))), default=0
+    )
     if not largest:
         return unknown("all rows are equal: the coefficient is zero")
     return bounded(math.log10(largest / 2) + mixing.rest.exponent * LOG, mixing.error, "all pairs of rows")
@@ -345,9 +355,9 @@ def log10_contraction_bound(mixing: Mixing) -> Reading:
     if isinstance(mixing, Split):
         rows, exponent = mixing.scores.values, mixing.scores.exponent
     else:
-        if not (mixing.weights > 0).all():
+        if not (mixing.matrix > 0).all():
             return Reading(0.0, "estimated", "two queries see different keys: ω is infinite")
-        rows, exponent = np.log(mixing.weights), 0
+        rows, exponent = np.log(mixing.matrix), 0
     ranges = (np.ptp(rows[i + 1 :] - rows[i], axis=1).max(initial=0.0) for i in range(len(rows)))
     omega = max(map(float, ranges), default=0.0)
     if not omega:

@@ -81,11 +81,11 @@ def first_power(step: Boolean) -> int | None:
         powers.append(product(powers[-1], powers[-1]))
     if len(powers) == 1:
         return 1
-    count, found = 2 ** (len(powers) - 2), powers[-2]
+    count, found = 1 << (len(powers) - 2), powers[-2]
     for exponent in reversed(range(len(powers) - 2)):
         tried = product(powers[exponent], found)
         if not tried.all(axis=0).any():
-            count, found = count + 2**exponent, tried
+            count, found = count + (1 << exponent), tried
     return count + 1
 
 

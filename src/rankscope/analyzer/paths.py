@@ -1,6 +1,6 @@
 """The paths of tokens through heads (Dong et al. 2021, Theorem 2.1): which lengths make up what is left.
 
-Without MLPs and norms X_L = Σ_path A_{h_L} ⋯ A_{h_1} X W_{h_1} ⋯ W_{h_L}, with W_h = W_V,h W_O,h, over one head for each
+Without MLPs and norms X_L = Σ_path A_{h_L} ⋯ A_{h_1} X W_{h_1} ⋯ W_{h_L}, W_h = W_V,h W_O,h, over one head for each
 layer, in the order in which the network applies them; with skip connections a layer may also be passed by. The length
 of a path is the number of its heads. The sum over all paths of one length is exact for any depth, by adding one layer
 at a time; what single paths leave is a mean over all of them, or over a random sample with its confidence interval.

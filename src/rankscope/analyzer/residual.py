@@ -38,7 +38,9 @@ def bounded(value: float, error: float, method: str) -> Reading:
     if SAFETY * error > UNKNOWN:
         because = "lost to rounding: attention held as float64 numbers keeps no smaller differences of its rows"
         return Reading(None, because=because, method=method, high=value + math.log10(1 + SAFETY * min(error, 1e15)))
-    return Reading(value, "estimated", f"{method}; rounding errors as they accumulate", low=value - slack, high=value + slack)
+    return Reading(
+        value, "estimated", f"{method}; rounding errors as they accumulate", low=value - slack, high=value + slack
+    )
 
 
 def check_centre(centre: str) -> None:
@@ -82,7 +84,11 @@ class Distance:
             return -math.inf, -math.inf, "all tokens are equal"
         low, high, method = self.distance(norm, rest.values)
         shift = rest.exponent * LOG
-        return (math.log10(low) if low else -math.inf) + shift, (math.log10(high) if high else -math.inf) + shift, method
+        return (
+            (math.log10(low) if low else -math.inf) + shift,
+            (math.log10(high) if high else -math.inf) + shift,
+            method,
+        )
 
     def distance(self, norm: NormName, rest: Float64) -> tuple[float, float, str]:
         """Lower and upper bounds of the distance of rows that add up to zero."""

@@ -11,6 +11,7 @@ attention matrix as it is: with masks, biases and rotations its rows stay differ
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -32,32 +33,55 @@ from rankscope.attention.tokens import Tokens, relative, split
 LINEAR: Final = -900
 """Below 2^LINEAR e^x − 1 is x, to far more digits than float64 has."""
 
-STEEP: Final = 500.0
-"""Differences of scores beyond which e^x could overflow; rows then differ so much that nothing is lost without it."""
+STEEP: Final = 2.0
+"""Differences of scores beyond which rows differ so much that nothing is lost by holding them as they are, while the
+terms of D would cancel."""
 
 Rescaling = Literal["none", "perp"] | float
 """What becomes of A = 11ᵀ/n + H: "perp" leaves H alone (A^⊥), a number λ makes 11ᵀ/n + (1 + λ)H (AttnScale)."""
 
 
+class Mixing(ABC):
+    """An attention matrix A as it acts on tokens."""
+
+    error: float
+
+    @property
+    @abstractmethod
+    def matrix(self) -> Float64:
+        """A in float64."""
+
+    @property
+    @abstractmethod
+    def rest(self) -> Scaled:
+        """A less equal rows: the differences between its rows are those of A."""
+
+    @abstractmethod
+    def __call__(self, values: Tokens, low: float = 1.0, high: float = 1.0) -> Tokens:
+        """(low·11ᵀ/n + high·(A − 11ᵀ/n)) times the values."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Split:
-    """A = 1·wᵀ + D: `shift` is w − 1/n as a row, `rest` is D, whose rows add up to zero; `error` its relative error.
+class Split(Mixing):
+    """A = 1·wᵀ + D: `shift` is w − 1/n as a row, `own` is D, whose rows add up to zero; `error` its relative error.
 
     `scores` are those that queries differ by.
     """
 
     shift: Scaled
-    rest: Scaled
+    own: Scaled
     scores: Scaled
     error: float
 
     @property
+    def rest(self) -> Scaled:
+        return self.own
+
+    @property
     def matrix(self) -> Float64:
-        """A in float64."""
         return np.asarray(1 / self.shift.values.shape[1] + self.shift.floats + self.rest.floats)
 
     def __call__(self, values: Tokens, low: float = 1.0, high: float = 1.0) -> Tokens:
-        """(low·11ᵀ/n + high·(A − 11ᵀ/n)) times the values."""
         mean = values.mean * low + (self.shift @ values.residual) * high
         residual = self.rest @ values.residual
         rounding = UNIT * self.rest.norm * values.residual.norm
@@ -66,7 +90,7 @@ class Split:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Whole:
+class Whole(Mixing):
     """Any attention matrix; `beyond` is its row sums less one, where they are not one.
 
     `rounding` is the relative error of its entries, `error` what the errors of queries and keys add.
@@ -79,16 +103,13 @@ class Whole:
 
     @property
     def matrix(self) -> Float64:
-        """A in float64."""
         return self.weights
 
     @property
     def rest(self) -> Scaled:
-        """A less the mean of its rows."""
         return Scaled.of(self.weights - self.weights.mean(axis=0))
 
     def __call__(self, values: Tokens, low: float = 1.0, high: float = 1.0) -> Tokens:
-        """(low·11ᵀ/n + high·(A − 11ᵀ/n)) times the values."""
         mixed = Scaled.of(self.weights) @ values.residual
         size = float(np.linalg.norm(self.weights)) * values.residual.norm
         residual = mixed
@@ -96,9 +117,6 @@ class Whole:
             residual = mixed + Scaled.of(self.beyond[:, None]) * values.mean
         lost, error = self.rounding * size * abs(high), values.error + self.error
         return split(values.mean * low, residual * high, error, lost, values.residual.exponent)
-
-
-Mixing = Split | Whole
 
 
 def increments(scores: Scaled, weights: Float64) -> tuple[Scaled, Scaled]:
@@ -109,25 +127,24 @@ def increments(scores: Scaled, weights: Float64) -> tuple[Scaled, Scaled]:
     near = scores.exponent < LINEAR
     grown = scores.values if near else np.expm1(scores.floats)
     mean = (grown @ weights)[:, None]
-    below = 1.0 if near else (np.exp(scores.floats) @ weights)[:, None]
+    below = 1.0 if near else 1 + mean
     exponent = scores.exponent if near else 0
     size = (np.abs(grown) + np.abs(mean)) / below
     return Scaled.of(weights * (grown - mean) / below, exponent), Scaled.of(weights * size, exponent)
 
 
 def split_mixing(queries: Tokens, keys: Tokens, scale: float) -> Split | None:
-    """Softmax attention of every query to every key; `scale` is the whole factor of q·k. None where scores are steep."""
+    """Softmax attention that sees everything; `scale` is the whole factor of q·k. None where scores are steep."""
     n = keys.shape[0]
     base = queries.mean @ keys.residual.T * scale
     scores = queries.residual @ keys.residual.T * scale
-    steep = max(each.log2_norm for each in (base, scores))
-    if steep > math.log2(STEEP):
-        largest = max(float(np.abs(each.in_units(0)).max()) for each in (base, scores))
-        if not largest < STEEP:
-            return None
-    shift, _ = increments(base, np.full(n, 1 / n))
-    weights = np.exp(base.floats[0] - base.floats.max())
-    rest, size = increments(scores, weights / weights.sum())
+    if not float(np.abs(scores.in_units(0)).max()) < STEEP:
+        return None
+    steps = base.in_units(0)[0]
+    weights = np.exp(steps - steps.max())
+    weights /= weights.sum()
+    shift = Scaled.of((weights - 1 / n)[None, :]) if np.ptp(steps) > STEEP else increments(base, np.full(n, 1 / n))[0]
+    rest, size = increments(scores, weights)
     rounding = UNIT * (queries.residual.norm * keys.residual.norm * abs(scale) * math.sqrt(keys.shape[1]))
     lost = relative(rounding, queries.residual.exponent + keys.residual.exponent, scores)
     again = relative(4 * UNIT * size.norm, size.exponent, rest)
@@ -170,7 +187,9 @@ def mixing(queries: Tokens, keys: Tokens, how: How, make: Callable[[], Operator]
         if found is not None:
             return found
     operator = make()
+    matrix = np.asarray(operator.matrix)
+    soft = float(np.linalg.norm(matrix * (1 - matrix)) / (np.linalg.norm(matrix) or 1.0))  # what scores still change
     largest = getattr(operator, "max_logit", None) or 0.0
-    rounding = UNIT * (math.sqrt(keys.shape[0]) + 4 * abs(largest) + 8)
-    moved = queries.residual.log2_norm + keys.log2_norm + math.log2(how.scale or 1.0)
-    return whole_mixing(operator, rounding, (queries.error + keys.error) * 2.0 ** min(moved, 0.0))
+    rounding = UNIT * (math.sqrt(keys.shape[0]) + 4 * abs(largest) * soft + 8)
+    typical = queries.residual.log2_norm + keys.log2_norm - math.log2(keys.shape[0]) + math.log2(how.scale or 1.0)
+    return whole_mixing(operator, rounding, (queries.error + keys.error) * min(soft * 2.0 ** min(typical, 60.0), 1.0))

@@ -117,7 +117,9 @@ def normalised(tokens: Tokens, kind: Norm, epsilon: float) -> Tokens:
     level = float((m * m).mean()) + small * small * float(square.mean()) + floor
     if level == 0:
         raise error("RS122", "tokens that are constant over their features", "give the norm an epsilon above 0")
-    change = (linear + small * (square - square.mean())) / level  # the mean square of token i is level·(1 + small·change)
+    change = (
+        linear + small * (square - square.mean())
+    ) / level  # the mean square of token i is level·(1 + small·change)
     near = below < -900
     factor = -change / 2 if near else np.expm1(np.log1p(small * change) * -0.5) / small
     moved = Scaled.of(r * (1 + small * factor[:, None]) + factor[:, None] * m, rest.exponent)

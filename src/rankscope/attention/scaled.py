@@ -84,11 +84,8 @@ class Scaled:
         right = other if isinstance(other, Scaled) else Scaled.of(other)
         return Scaled.of(self.values @ right.values, self.exponent + right.exponent)
 
-    def __getitem__(self, index: object) -> "Scaled":
-        return Scaled.of(self.values[index], self.exponent)  # type: ignore[index]
-
     @property
-    def T(self) -> "Scaled":  # noqa: N802  as numpy calls it
+    def T(self) -> "Scaled":
         """The transpose."""
         return Scaled(self.values.T, self.exponent)
 

@@ -10,7 +10,14 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = {"analyze": "analyze", "compare": "compare", "verify": "verify", "list": "listing", "doctor": "doctor"}
+COMMANDS = {
+    "analyze": "analyze",
+    "compare": "compare",
+    "depth": "depth",
+    "verify": "verify",
+    "list": "listing",
+    "doctor": "doctor",
+}
 """Each command, and the module and function that it is."""
 
 

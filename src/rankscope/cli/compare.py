@@ -113,9 +113,9 @@ def plans_and_masks(plans: list[str], masks: list[str]) -> list[tuple[str, str |
     return found
 
 
-def number_of(text: str) -> float:
+def number_of(text: str, flag: str = "--scale") -> float:
     """A number that was typed in a list."""
     try:
         return float(text)
     except ValueError:
-        raise error("RS002", f"--scale {text}", "give numbers separated by commas") from None
+        raise error("RS002", f"{flag} {text}", "give a number, or several separated by commas") from None

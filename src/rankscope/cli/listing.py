@@ -2,21 +2,30 @@
 
 import textwrap
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
 from rankscope.cli import options as o
 
-KINDS = ("masks", "kernels", "positions", "ensembles", "initialisations", "plans", "measures", "rules", "figures")
+Name = Literal[
+    "masks",
+    "kernels",
+    "positions",
+    "ensembles",
+    "initialisations",
+    "activations",
+    "plans",
+    "measures",
+    "depth-measures",
+    "rules",
+    "figures",
+]
+KINDS = get_args(Name)
 LONGEST_NAME = 24
 """Longer ones have a line of their own."""
 
-Kind = Annotated[
-    Literal["masks", "kernels", "positions", "ensembles", "initialisations", "plans", "measures", "rules", "figures"]
-    | None,
-    typer.Argument(help="One kind only.", metavar="[KIND]"),
-]
+Kind = Annotated[Name | None, typer.Argument(help="One kind only.", metavar="[KIND]")]
 
 
 def listing(kind: Kind = None, plugin: o.Plugin = None, debug: o.Debug = False) -> None:
@@ -71,6 +80,17 @@ def entries(kind: str) -> Iterable[tuple[str, str]]:
                 (each.name, measures()[each.name].help + ("" if each.default else " Only when named."))
                 for each in chosen(("all",))
             ]
+        case "depth-measures":
+            from rankscope.walk import depth_measures
+
+            return [
+                (each.name, each.help + ("" if each.function.default else " Only when named."))
+                for each in depth_measures()
+            ]
+        case "activations":
+            from rankscope.attention.pointwise import ACTIVATIONS
+
+            return [(entry.name, entry.help) for entry in ACTIVATIONS]
         case "rules":
             from rankscope.analyzer.rank import RULES
 

@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -45,15 +46,21 @@ class Showing:
 
 
 def run_and_show(study: "Study", showing: Showing, workers: int | None) -> None:
-    """Run a study, write its files, print its table; exit status 3 when a matrix had to be left out."""
-    from rankscope.report.save import takes_figure
+    """Run a study of matrices and show its result."""
     from rankscope.study import run
+
+    show_result(lambda: run(study, workers=workers, timing=showing.timing), showing)
+
+
+def show_result(made: Callable[[], "Result"], showing: Showing) -> None:
+    """Make a result, write its files, print its table; exit status 3 when something had to be left out."""
+    from rankscope.report.save import takes_figure
 
     paths = check_outputs(showing.outputs, showing.figure)
     if showing.certificate is not None:
         check_certificate(showing.certificate, paths)
     gc.enable()
-    result = run(study, workers=workers, timing=showing.timing)
+    result = made()
     if not showing.quiet:
         show(result, showing.format)
     for path in paths:

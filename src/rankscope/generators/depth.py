@@ -341,9 +341,7 @@ def joined(stack: Stack, tokens: Tokens, branch: Tokens) -> Tokens:
     return stack.normed(tokens + branch if stack.skip else branch, "post")
 
 
-def attended(
-    stack: Stack, layer: int, block: Block, x: Tokens, observe: Observer, kept: dict[int, Mixing]
-) -> Tokens:
+def attended(stack: Stack, layer: int, block: Block, x: Tokens, observe: Observer, kept: dict[int, Mixing]) -> Tokens:
     """Σ_h A_h X W_V,h W_O,h."""
     total: Tokens | None = None
     for number, head in enumerate(block.heads):
@@ -356,7 +354,13 @@ def attended(
             origin = replace(stack.origin, layer=layer, head=number)
             found: list[Operator] = []
 
-            def make(queries: Tokens = queries, keys: Tokens = keys, how: How = how, origin: Origin = origin, found: list[Operator] = found) -> Operator:
+            def make(
+                queries: Tokens = queries,
+                keys: Tokens = keys,
+                how: How = how,
+                origin: Origin = origin,
+                found: list[Operator] = found,
+            ) -> Operator:
                 if not found:
                     found.append(operator_of(queries, keys, how, origin))
                 return found[0]

@@ -5,12 +5,17 @@ from typing import Final
 
 from rankscope.errors import error
 from rankscope.records import Table
+from rankscope.report.descent import is_depth
 from rankscope.writing import atomic_write, check_folder
 
 SUFFIXES: Final = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
 FIGURES: Final = (".png", ".svg")
 DOCUMENTS: Final = (".pdf", ".html")
-SPECTRUM: Final = "spectrum"
+
+
+def main_figure(table: Table) -> str:
+    """The figure that shows a result unless another is named."""
+    return "collapse" if is_depth(table) else "spectrum"
 
 
 def takes_figure(path: Path) -> bool:
@@ -70,8 +75,8 @@ def content(table: Table, suffix: str, figure: str | None) -> bytes:
     if suffix in FIGURES or (suffix == ".pdf" and figure is not None):
         from rankscope.report.figure import draw, to_bytes
 
-        return to_bytes(draw(figure or SPECTRUM, table), suffix.removeprefix("."))
+        return to_bytes(draw(figure or main_figure(table), table), suffix.removeprefix("."))
     from rankscope.report import document
 
     write = document.to_pdf if suffix == ".pdf" else document.to_html
-    return write(table, to_text(table, "table"), figure or SPECTRUM)
+    return write(table, to_text(table, "table"), figure or main_figure(table))

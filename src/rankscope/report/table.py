@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from rankscope.records import Record, Table
+from rankscope.report import by_layer
 from rankscope.report.cells import printable, reason, sign_text, value_text
+from rankscope.report.descent import is_depth, networks
 from rankscope.report.sentences import sentences
 from rankscope.report.terminal import groups_of, heading
 
@@ -130,7 +132,8 @@ def to_markdown(table: Table) -> str:
     def escaped(text: str) -> str:
         return re.sub(r"([\\`*_{}\[\]<>|$&~])", r"\\\1", text)
 
-    return lines_of(table, "| ", " | ", " |", escaped, ["|" + "|".join(" --- " for _ in COLUMNS) + "|"]) + "\n"
+    header, rows = shown(table)
+    return lines_of(header, rows, "| ", " | ", " |", escaped, "|" + "|".join(" --- " for _ in header) + "|") + "\n"
 
 
 def to_latex(table: Table) -> str:
@@ -139,26 +142,42 @@ def to_latex(table: Table) -> str:
     def escaped(text: str) -> str:
         return "".join(LATEX.get(c, c if c.isascii() else f"U+{ord(c):04X}") for c in text)
 
-    body = lines_of(table, "", " & ", r" \\", escaped, [r"\hline"])
-    return f"\\begin{{tabular}}{{llrllp{{0.4\\textwidth}}}}\n\\hline\n{body}\n\\hline\n\\end{{tabular}}\n"
+    header, rows = shown(table)
+    body = lines_of(header, rows, "", " & ", r" \\", escaped, r"\hline")
+    columns = "l" + "r" * (len(header) - 1) if is_depth(table) else r"llrllp{0.4\textwidth}"
+    return f"\\begin{{tabular}}{{{columns}}}\n\\hline\n{body}\n\\hline\n\\end{{tabular}}\n"
 
 
-def lines_of(table: Table, before: str, between: str, after: str, escape: Callable[[str], str], rule: list[str]) -> str:
-    """The cells of a table between separators."""
-    rows = [before + between.join(escape(text) for text in row) + after for row in [list(COLUMNS), *cells(table)]]
-    return "\n".join([rows[0], *rule, *rows[1:]])
+def lines_of(
+    header: list[str],
+    body: list[list[str]],
+    before: str,
+    between: str,
+    after: str,
+    escape: Callable[[str], str],
+    rule: str,
+) -> str:
+    """The cells of a table between separators, with a rule below their header."""
+    rows = [before + between.join(escape(text) for text in row) + after for row in [header, *body]]
+    return "\n".join([rows[0], rule, *rows[1:]])
+
+
+def shown(table: Table) -> tuple[list[str], list[list[str]]]:
+    """What documents show: a row for each number, or for each layer in a study of depth."""
+    return by_layer.grid(table) if is_depth(table) else (list(COLUMNS), cells(table))
 
 
 def to_html(table: Table) -> str:
     """A fragment of HTML for notebooks: one matrix by groups with its reasons, several as rows; no script."""
     said = " ".join(sentences(table))
-    if len(table.matrices) == 1:
+    if len(table.matrices) == 1 and not is_depth(table):
         title = heading(table.matrices[0], table.records[0].seed if table.records else None)
         body = "".join(group_html(group, members, table) for group, members in groups_of(table).items())
     else:
-        title = f"{len(table.matrices)} matrices"
-        body = "".join(row_html(row) for row in cells(table))
-        body = "<tr>" + "".join(f"<th>{name}</th>" for name in COLUMNS) + "</tr>" + body
+        title = by_layer.heading(networks(table)) if is_depth(table) else f"{len(table.matrices)} matrices"
+        header, rows = shown(table)
+        body = "".join(row_html(row) for row in rows)
+        body = "<tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in header) + "</tr>" + body
     return f"<p><strong>{html.escape(title)}</strong></p><table>{body}</table><p>{html.escape(said)}</p>"
 
 

@@ -1,0 +1,139 @@
+"""What a study of depth shows of each network: its curves over layers, their mean over seeds, and how fast they fall.
+
+Everything that shows a study of depth reads it from here. Nothing here draws or prints.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+from rankscope.records import Matrix, Record, Table, mean_and_deviation
+
+RESIDUALS: Final = ("log10_residual", "log10_residual_composite", "log10_residual_l1", "log10_residual_linf",
+                    "log10_residual_spectral", "log10_rank1_residual", "log10_residual_naive")  # fmt: skip
+"""What can be drawn against depth, the first that there is."""
+
+GEOMETRIC: Final = (0.8, 1.25)
+"""Orders by increments that count as a geometric decay."""
+
+LEAST_FALL: Final = 0.02
+"""Decades for each layer below which a residual counts as staying."""
+
+STEEP: Final = 0.5
+"""Decades for each layer from which an order by increments is more than noise."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a curve falls between two layers: with an `order` by increments, or by a `factor` in each layer."""
+
+    first: int
+    last: int
+    order: float | None = None
+    factor: float | None = None
+
+
+@dataclass
+class Network:
+    """The runs of one network over its seeds: the records of each measure by layer, and those of the whole network."""
+
+    label: str
+    matrix: Matrix
+    count: int = 0
+    layers: dict[str, dict[int, list[Record]]] = field(default_factory=dict)
+    whole: list[Record] = field(default_factory=list)
+
+    @property
+    def main(self) -> str | None:
+        """The measure that stands for its collapse."""
+        return next((name for name in RESIDUALS if name in self.layers), None)
+
+    def curve(self, measure: str) -> dict[int, list[float]]:
+        """The known values of a measure by layer, those of heads and seeds together."""
+        found = self.layers.get(measure, {})
+        values = {layer: [float(r.value) for r in rows if r.value is not None] for layer, rows in found.items()}
+        return {layer: listed for layer, listed in sorted(values.items()) if listed}
+
+    def means(self, measure: str) -> dict[int, float]:
+        """The mean of a measure by layer, where every seed has a value."""
+        every = self.layers.get(measure, {})
+        return {
+            layer: mean_and_deviation(values)[0]
+            for layer, values in self.curve(measure).items()
+            if len(values) == len(every[layer])
+        }
+
+
+def is_depth(table: Table) -> bool:
+    """Whether a table is that of a study of depth."""
+    return any(matrix.network is not None for matrix in table.matrices)
+
+
+def networks(table: Table) -> list[Network]:
+    """The networks of a table, those of one label with other seeds together, in their order."""
+    found: dict[str, Network] = {}
+    of = {matrix.id: matrix for matrix in table.matrices if matrix.network is not None}
+    for matrix in of.values():
+        found.setdefault(matrix.label, Network(matrix.label, matrix)).count += 1
+    for record in table:
+        if record.matrix not in of:
+            continue
+        network = found[of[record.matrix].label]
+        if record.layer is None or record.over is not None:
+            network.whole.append(record)
+        else:
+            network.layers.setdefault(record.measure, {}).setdefault(record.layer, []).append(record)
+    return list(found.values())
+
+
+def fit(values: dict[int, float]) -> Fit | None:
+    """How a curve of decimal logarithms falls at its end; None where it stays, or where nothing fits.
+
+    The order is that of the last three layers. A geometric factor is fitted, by least squares, to the latter half of
+    the layers, if the increments there are alike.
+    """
+    layers = sorted(values)
+    if len(layers) < 3:
+        return None
+    steps = [values[b] - values[a] for a, b in pairwise(layers)]
+    if -steps[-1] < LEAST_FALL:
+        return None
+    order = steps[-1] / steps[-2] if min(-steps[-1], -steps[-2]) > STEEP else 1.0
+    if order > GEOMETRIC[1]:
+        return Fit(layers[-3], layers[-1], order=order)
+    kept = layers[len(layers) // 2 :]
+    if len(kept) < 3:
+        return None
+    slope, left = line(kept, [values[layer] for layer in kept])
+    return Fit(kept[0], kept[-1], factor=10.0**slope) if left <= max(0.05 * abs(slope) * len(kept), 0.05) else None
+
+
+def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """The slope of a least-squares line, and the largest deviation from it."""
+    mean_x, mean_y = math.fsum(x) / len(x), math.fsum(y) / len(y)
+    slope = math.fsum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
+    slope /= math.fsum((a - mean_x) ** 2 for a in x)
+    return slope, max(abs(b - mean_y - slope * (a - mean_x)) for a, b in zip(x, y, strict=True))
+
+
+def first_below(values: dict[int, float], bar: float) -> int | None:
+    """The first layer at which a curve is below a bar."""
+    return next((layer for layer, value in sorted(values.items()) if value < bar), None)
+
+
+def floor_of(network: Network) -> float | None:
+    """log₁₀ of the floor of plain arithmetic, where that was run."""
+    rows = network.layers.get("log10_residual_naive", {})
+    return next(
+        (float(r.details["log10_floor"]) for layer in rows.values() for r in layer if "log10_floor" in r.details), None
+    )
+
+
+def stopped(network: Network) -> int | None:
+    """The first layer at which plain arithmetic is at its floor while the true residual lies below it."""
+    floor, true = floor_of(network), network.means("log10_residual")
+    if floor is None:
+        return None
+    return next((layer for layer, value in true.items() if value < floor), None)
