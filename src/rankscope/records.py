@@ -151,6 +151,11 @@ class Table:
             raise KeyError(f"{measure!r} was not measured; this result holds {', '.join(known)}")
         return found[0] if len(found) == 1 else replace(self, records=found)
 
+    @property
+    def over_depth(self) -> bool:
+        """Whether it is that of a study of depth: its rows stand for networks."""
+        return any(matrix.network is not None for matrix in self.matrices)
+
     def of(self, matrix: Matrix) -> list[Record]:
         """The records of one matrix, in the order in which they were measured."""
         return [record for record in self.records if record.matrix == matrix.id]

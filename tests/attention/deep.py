@@ -1,31 +1,48 @@
-"""The network of `rankscope depth` in multiprecision, written as its definition: the oracle of small residuals."""
+"""The network of `rankscope depth` in balls of thousands of bits, written as its definition: the oracle of residuals
+that float64 cannot see.
+"""
 
+from collections.abc import Callable
+from contextlib import contextmanager
 from typing import Any
 
-import mpmath
-from mpmath import mp
+import flint
 
 from rankscope.generators.depth import EPSILON, Stack
 
 Rows = list[list[Any]]
+Bias = Callable[[int, int, int], float]
+
+
+@contextmanager
+def bits(count: int) -> Any:
+    before = flint.ctx.prec
+    flint.ctx.prec = count
+    try:
+        yield
+    finally:
+        flint.ctx.prec = before
 
 
 def matrix(values: Any) -> Rows:
-    return [[mpmath.mpf(float(x)) for x in row] for row in values]
+    return [[flint.arb(float(x)) for x in row] for row in values]
 
 
 def times(a: Rows, b: Rows) -> Rows:
-    columns = list(zip(*b, strict=True))
-    return [[mpmath.fdot(row, column) for column in columns] for row in a]
+    return (flint.arb_mat(a) * flint.arb_mat(b)).tolist()
 
 
 def plus(a: Rows, b: Rows, factor: Any = 1) -> Rows:
     return [[x + factor * y for x, y in zip(r, s, strict=True)] for r, s in zip(a, b, strict=True)]
 
 
+def total(values: Any) -> Any:
+    return sum(values, flint.arb(0))
+
+
 def softmax(scores: Rows, seen: Any) -> Rows:
-    weights = [[mpmath.e**s if seen[i][j] else mpmath.mpf(0) for j, s in enumerate(r)] for i, r in enumerate(scores)]
-    return [[w / mpmath.fsum(row) for w in row] for row in weights]
+    weights = [[s.exp() if seen[i][j] else flint.arb(0) for j, s in enumerate(r)] for i, r in enumerate(scores)]
+    return [[w / total(row) for w in row] for row in weights]
 
 
 def normed(stack: Stack, x: Rows, where: str) -> Rows:
@@ -34,58 +51,59 @@ def normed(stack: Stack, x: Rows, where: str) -> Rows:
         return x
     rows = []
     for row in x:
-        own = row if kind == "rms" else [v - mpmath.fsum(row) / len(row) for v in row]
-        root = mpmath.sqrt(mpmath.fdot(own, own) / len(own) + mpmath.mpf(EPSILON))
+        own = row if kind == "rms" else [v - total(row) / len(row) for v in row]
+        root = (total(v * v for v in own) / len(own) + flint.arb(EPSILON)).sqrt()
         rows.append([v / root for v in own])
     return rows
 
 
 def active(stack: Stack, x: Rows) -> Rows:
     if stack.mlp == "relu":
-        return [[max(v, mpmath.mpf(0)) for v in row] for row in x]
-    return [[v * mpmath.ncdf(v) for v in row] for row in x]
+        return [[v if v > 0 else flint.arb(0) for v in row] for row in x]
+    return [[v * (1 + (v / flint.arb(2).sqrt()).erf()) / 2 for v in row] for row in x]
 
 
-def passed(stack: Stack, bias: Any = None) -> list[Rows]:
-    """The tokens before each layer and after the last one, at mpmath's precision; `bias(i, j, head)` of the scores."""
+def passed(stack: Stack, bias: Bias | None = None) -> list[Rows]:
+    """The tokens before each layer and after the last one; `bias(i, j, head)` is added to the scores."""
     x = matrix(stack.tokens())
-    n, scale = stack.n, mpmath.mpf(stack.scale) / mpmath.sqrt(stack.d)
+    n, scale = stack.n, flint.arb(stack.scale) / flint.arb(stack.d).sqrt()
     kept: dict[int, Rows] = {}
     states = [x]
     for layer in range(stack.layers):
         block = stack.block(layer)
         source = normed(stack, x, "pre")
-        total = [[mpmath.mpf(0)] * stack.width for _ in range(n)]
+        branch = [[flint.arb(0)] * stack.width for _ in range(n)]
         for number, head in enumerate(block.heads):
-            mask = stack.masks[layer, number]
-            seen = [[bool(mask.allows(i, j)) for j in range(n)] for i in range(n)]
+            allows = stack.masks[layer, number].allows
+            seen = [[bool(allows(i, j)) for j in range(n)] for i in range(n)]
             if not (stack.fixed and layer):
                 q, k = times(source, matrix(head.query.weights)), times(source, matrix(head.key.weights))
-                scores = [[scale * mpmath.fdot(a, b) for b in k] for a in q]
+                scores = [
+                    [scale * s for s in row] for row in times(q, [list(column) for column in zip(*k, strict=True)])
+                ]
                 if bias is not None:
-                    scores = [[s + bias(i, j, number) for j, s in enumerate(row)] for i, row in enumerate(scores)]
+                    scores = [
+                        [s + flint.arb(bias(i, j, number)) for j, s in enumerate(r)] for i, r in enumerate(scores)
+                    ]
                 kept[number] = softmax(scores, seen)
-            low, high = (mpmath.mpf(level) for level in stack.levels)
-            weights = [[low / n + high * (w - mpmath.mpf(1) / n) for w in row] for row in kept[number]]
+            low, high = (flint.arb(level) for level in stack.levels)
+            weights = [[low / n + high * (w - flint.arb(1) / n) for w in row] for row in kept[number]]
             values = times(source, matrix(head.value.weights))
-            total = plus(total, times(times(weights, values), matrix(head.output.weights)))
-        strength = mpmath.mpf(stack.strength)
-        x = plus([[stack.skip * v for v in row] for row in x], total, strength)
-        x = normed(stack, x, "post")
+            branch = plus(branch, times(times(weights, values), matrix(head.output.weights)))
+        x = normed(stack, plus([[stack.skip * v for v in row] for row in x], branch, flint.arb(stack.strength)), "post")
         if block.mlp is not None:
             hidden = active(stack, times(normed(stack, x, "pre"), matrix(block.mlp.into.weights)))
             branch = times(hidden, matrix(block.mlp.back.weights))
-            x = normed(stack, plus([[stack.skip * v for v in row] for row in x], branch, strength), "post")
+            both = plus([[stack.skip * v for v in row] for row in x], branch, flint.arb(stack.strength))
+            x = normed(stack, both, "post")
         states.append(x)
     return states
 
 
 def log10_residual(x: Rows) -> float:
-    n = len(x)
-    mean = [mpmath.fsum(column) / n for column in zip(*x, strict=True)]
-    left = mpmath.fsum((v - m) ** 2 for row in x for v, m in zip(row, mean, strict=True))
-    return float(mpmath.log10(left / mpmath.fsum(v * v for row in x for v in row)) / 2)
-
-
-def at(digits: int) -> Any:
-    return mp.workdps(digits)
+    """log₁₀ of the relative residual, from a ball narrow enough to be compared with."""
+    mean = [total(column) / len(x) for column in zip(*x, strict=True)]
+    left = total((v - m) * (v - m) for row in x for v, m in zip(row, mean, strict=True))
+    found = (left / total(v * v for row in x for v in row)).log() / (2 * flint.arb(10).log())
+    assert float(found.rad()) < 1e-14 * max(1.0, abs(float(found.mid()))), found
+    return float(found.mid())

@@ -8,7 +8,7 @@ maps of a layer. Symbols: X (n × width) are the tokens, x̄ their mean, res(X) 
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +27,9 @@ from rankscope.registry import Registry
 
 LOG: Final = math.log10(2)
 """The decimal logarithm of two."""
+
+LEMMA: Final = 1.2564312086261697
+"""The root of eˣ = 1 + 2x: the range of score differences up to which a lemma in the proof of Dong et al. holds."""
 
 
 @dataclass(frozen=True)
@@ -364,7 +367,8 @@ def log10_contraction_bound(mixing: Mixing) -> Reading:
         return unknown("all rows of scores differ by constants: the bound is zero")
     quarter = math.log2(omega) + exponent - 2
     value = math.log10(math.tanh(2.0**quarter)) if quarter > -20 else quarter * LOG
-    return bounded(value, mixing.error, "all pairs of rows")
+    found = bounded(value, mixing.error, "all pairs of rows")
+    return replace(found, details={"log10_omega": (quarter + 2) * LOG, "within_lemma": 2.0 ** (quarter + 2) <= LEMMA})
 
 
 @depth_measure("attention")

@@ -18,7 +18,7 @@ from rankscope.registry import nearest
 LOG: Final = math.log10(2)
 
 SAFETY: Final = 4.0
-"""How many estimated errors `low` and `high` stand away: the estimate was found right within 1.2 by multiprecision."""
+"""How many estimated errors `low` and `high` stand away; against balls of thousands of bits it never took 2.1."""
 
 UNKNOWN: Final = 0.25
 """A relative error beyond which a residual is no longer given as a number."""
@@ -32,12 +32,13 @@ NormName = Literal["frobenius", "l1", "linf", "composite", "spectral"]
 
 def bounded(value: float, error: float, method: str) -> Reading:
     """A decimal logarithm of something that is known to a relative error; null with a bound where that is large."""
+    if SAFETY * error > UNKNOWN:
+        because = "lost to rounding: attention held as float64 numbers keeps no smaller differences of its rows"
+        high = value + math.log10(1 + SAFETY * min(error, 1e15))
+        return Reading(None, because=because, method=method, high=high if math.isfinite(high) else None)
     if not math.isfinite(value):
         return unknown("zero: all tokens are equal" if value < 0 else "not finite")
     slack = SAFETY * error / math.log(10) + 4 * EPS * abs(value)
-    if SAFETY * error > UNKNOWN:
-        because = "lost to rounding: attention held as float64 numbers keeps no smaller differences of its rows"
-        return Reading(None, because=because, method=method, high=value + math.log10(1 + SAFETY * min(error, 1e15)))
     return Reading(
         value, "estimated", f"{method}; rounding errors as they accumulate", low=value - slack, high=value + slack
     )

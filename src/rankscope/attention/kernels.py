@@ -31,13 +31,15 @@ class ScoreKernel:
     The scores are s = scale · q kᵀ / √d. `log_weight` is given all of them, −∞ where a key is hidden, and keeps their
     shape; it may look at a whole row, at no other, and not at the order of the keys. −∞ is a weight of zero. None
     stands for the identity (softmax). With a `sink` the sum has one more term, exp(sink), that no key receives; where
-    weights are not `divided` there is no sum, and a query that sees nothing has a zero row.
+    weights are not `divided` there is no sum, and a query that sees nothing has a zero row. Where the log weights are a
+    multiple of the scores, `multiple` says by what, for the number of keys that a query sees.
     """
 
     label: str
     log_weight: Callable[[Any], Any] | None = None
     divided: bool = True
     sink: float | None = None
+    multiple: Callable[[int], float] | None = None
     masks: ClassVar[Masks] = "any"
     positions: ClassVar[Positions] = "any"
 
@@ -96,14 +98,16 @@ kernel = KERNELS
 @kernel
 def softmax() -> ScoreKernel:
     """The exponential of the scores, divided by its sum over the row (Vaswani et al. 2017)."""
-    return ScoreKernel("softmax")
+    return ScoreKernel("softmax", multiple=lambda keys: 1.0)
 
 
 @kernel
 def tempered(temperature: float) -> ScoreKernel:
     """Softmax of the scores divided by a temperature: below 1 it sharpens, above it flattens (Hinton et al. 2015)."""
     above_zero("tempered", temperature)
-    return ScoreKernel(f"tempered:{typed(temperature)}", lambda s: s / temperature)
+    return ScoreKernel(
+        f"tempered:{typed(temperature)}", lambda s: s / temperature, multiple=lambda keys: 1 / temperature
+    )
 
 
 @kernel
@@ -111,7 +115,11 @@ def logn(trained: int = 512) -> ScoreKernel:
     """Softmax of scores times log n / log TRAINED, n the keys that a query sees: entropy stays (Su 2021)."""
     if trained < 2:
         raise error("RS002", f"logn:{trained}", "give the length of training, at least 2")
-    return ScoreKernel("logn" if trained == 512 else f"logn:{trained}", lambda s: s * (log_seen(s) / math.log(trained)))
+    return ScoreKernel(
+        "logn" if trained == 512 else f"logn:{trained}",
+        lambda s: s * (log_seen(s) / math.log(trained)),
+        multiple=lambda keys: math.log(keys) / math.log(trained),
+    )
 
 
 @kernel(name="off-by-one")

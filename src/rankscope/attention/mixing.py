@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from rankscope.arrays import UNIT, Float64
+from rankscope.arrays import UNIT, Float64, check_finite
 from rankscope.attention.build import How, built, requested
 from rankscope.attention.existing import digest_of
 from rankscope.attention.kernels import KERNELS, ScoreKernel
@@ -28,14 +28,13 @@ from rankscope.attention.origin import Origin
 from rankscope.attention.positions import POSITIONS
 from rankscope.attention.scaled import Scaled
 from rankscope.attention.subject import Pair
-from rankscope.attention.tokens import Tokens, relative, split
+from rankscope.attention.tokens import Tokens, passed_on, relative, split
 
 LINEAR: Final = -900
 """Below 2^LINEAR e^x − 1 is x, to far more digits than float64 has."""
 
 STEEP: Final = 2.0
-"""Differences of scores beyond which rows differ so much that nothing is lost by holding them as they are, while the
-terms of D would cancel."""
+"""Differences of scores beyond which the terms of D would cancel."""
 
 Rescaling = Literal["none", "perp"] | float
 """What becomes of A = 11ᵀ/n + H: "perp" leaves H alone (A^⊥), a number λ makes 11ᵀ/n + (1 + λ)H (AttnScale)."""
@@ -83,10 +82,11 @@ class Split(Mixing):
 
     def __call__(self, values: Tokens, low: float = 1.0, high: float = 1.0) -> Tokens:
         mean = values.mean * low + (self.shift @ values.residual) * high
-        residual = self.rest @ values.residual
-        rounding = UNIT * self.rest.norm * values.residual.norm
-        unit = self.rest.exponent + values.residual.exponent
-        return split(mean, residual * high, values.error + self.error, rounding * abs(high), unit)
+        residual = self.own @ values.residual
+        size, unit = self.own.norm * values.residual.norm, self.own.exponent + values.residual.exponent
+        grown = relative(size / math.sqrt(values.shape[0]), unit, residual)
+        error = passed_on(values.error + self.error, grown)
+        return split(mean, residual * high, error, UNIT * size * abs(high), unit)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -110,13 +110,20 @@ class Whole(Mixing):
         return Scaled.of(self.weights - self.weights.mean(axis=0))
 
     def __call__(self, values: Tokens, low: float = 1.0, high: float = 1.0) -> Tokens:
-        mixed = Scaled.of(self.weights) @ values.residual
-        size = float(np.linalg.norm(self.weights)) * values.residual.norm
-        residual = mixed
+        n, unit = values.shape[0], values.residual.exponent
+        held, level = Scaled.of(self.weights), Scaled.of(self.weights.mean(axis=0))
+        residual = held @ values.residual
+        size = Scaled.of(np.array([held.norm * values.residual.norm]), held.exponent + unit)
         if self.beyond is not None:
-            residual = mixed + Scaled.of(self.beyond[:, None]) * values.mean
-        lost, error = self.rounding * size * abs(high), values.error + self.error
-        return split(values.mean * low, residual * high, error, lost, values.residual.exponent)
+            residual = residual + Scaled.of(self.beyond[:, None]) * values.mean
+            size = size + Scaled.of(np.array([math.sqrt(n) * values.mean.norm]), values.mean.exponent)
+        across = held - level
+        typical = relative(
+            across.norm * values.residual.norm / math.sqrt(n), across.exponent + unit, residual - residual.mean(0)
+        )
+        error = passed_on(values.error + self.error, typical)
+        lost = self.rounding * abs(high) * float(size.values[0])
+        return split(values.mean * low, residual * high, error, lost, size.exponent)
 
 
 def increments(scores: Scaled, weights: Float64) -> tuple[Scaled, Scaled]:
@@ -133,22 +140,43 @@ def increments(scores: Scaled, weights: Float64) -> tuple[Scaled, Scaled]:
     return Scaled.of(weights * (grown - mean) / below, exponent), Scaled.of(weights * size, exponent)
 
 
-def split_mixing(queries: Tokens, keys: Tokens, scale: float) -> Split | None:
-    """Softmax attention that sees everything; `scale` is the whole factor of q·k. None where scores are steep."""
+def split_mixing(queries: Tokens, keys: Tokens, scale: float) -> Split:
+    """Softmax attention that sees everything; `scale` is the whole factor of q·k."""
     n = keys.shape[0]
     base = queries.mean @ keys.residual.T * scale
     scores = queries.residual @ keys.residual.T * scale
+    steps = base.floats[0]
     if not float(np.abs(scores.in_units(0)).max()) < STEEP:
-        return None
-    steps = base.in_units(0)[0]
-    weights = np.exp(steps - steps.max())
-    weights /= weights.sum()
-    shift = Scaled.of((weights - 1 / n)[None, :]) if np.ptp(steps) > STEEP else increments(base, np.full(n, 1 / n))[0]
-    rest, size = increments(scores, weights)
+        shift, rest, size = steep(steps, scores.floats)
+    else:
+        weights = np.exp(steps - steps.max())
+        weights /= weights.sum()
+        gentle = np.ptp(steps) < STEEP
+        shift = increments(base, np.full(n, 1 / n))[0] if gentle else Scaled.of((weights - 1 / n)[None, :])
+        rest, size = increments(scores, weights)
     rounding = UNIT * (queries.residual.norm * keys.residual.norm * abs(scale) * math.sqrt(keys.shape[1]))
     lost = relative(rounding, queries.residual.exponent + keys.residual.exponent, scores)
     again = relative(4 * UNIT * size.norm, size.exponent, rest)
     return Split(shift, rest, scores, queries.error + keys.error + lost + again)
+
+
+def steep(base: Float64, scores: Float64) -> tuple[Scaled, Scaled, Scaled]:
+    """The same where differences of scores are large: w − 1/n with w the mean of the rows of A, A − 1wᵀ, and the size of
+    what it is made of.
+
+    Rows can agree all the same, where one key has all the weight: its column is what the others leave of zero.
+    """
+    logits = base + scores
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    mean = weights.mean(axis=0)
+    heaviest = int(mean.argmax())
+    rest = weights - mean
+    rest[:, heaviest] = 0.0
+    rest[:, heaviest] = -rest.sum(axis=1)
+    size = weights * (1 + np.abs(logits).max())
+    size[:, heaviest] = size.sum(axis=1) - size[:, heaviest]
+    return Scaled.of((mean - 1 / len(mean))[None, :]), Scaled.of(rest), Scaled.of(size)
 
 
 def whole_mixing(operator: Operator, rounding: float, error: float) -> Whole:
@@ -160,8 +188,8 @@ def whole_mixing(operator: Operator, rounding: float, error: float) -> Whole:
 
 
 def splits(how: How) -> bool:
-    """Whether rows tend to each other with their tokens: softmax that sees everything, without a position."""
-    plain = isinstance(how.kernel, ScoreKernel) and how.kernel.label == "softmax"
+    """Whether rows tend to each other with their tokens: softmax of a multiple of the scores that sees everything."""
+    plain = isinstance(how.kernel, ScoreKernel) and how.kernel.multiple is not None
     idle = not isinstance(how.position, str) and how.position.idle
     return plain and idle and isinstance(how.mask, Mask) and "everything" in how.mask.facts
 
@@ -183,12 +211,16 @@ def operator_of(queries: Tokens, keys: Tokens, how: How, origin: Origin) -> Oper
 def mixing(queries: Tokens, keys: Tokens, how: How, make: Callable[[], Operator]) -> Mixing:
     """How attention acts on values; `how` is resolved, and `make` gives the same matrix as float64 holds it."""
     if splits(how):
-        found = split_mixing(queries, keys, how.scale / math.sqrt(keys.shape[1]))
-        if found is not None:
-            return found
+        assert isinstance(how.kernel, ScoreKernel)
+        assert how.kernel.multiple is not None
+        factor = how.scale * how.kernel.multiple(keys.shape[0])
+        return split_mixing(queries, keys, factor / math.sqrt(keys.shape[1]))
     operator = make()
     matrix = np.asarray(operator.matrix)
-    soft = float(np.linalg.norm(matrix * (1 - matrix)) / (np.linalg.norm(matrix) or 1.0))  # what scores still change
+    check_finite(matrix, "an attention matrix")
+    with np.errstate(all="ignore"):  # weights of a recurrence can be huge
+        soft = float(np.linalg.norm(matrix * (1 - matrix)) / (np.linalg.norm(matrix) or 1.0))
+    soft = soft if math.isfinite(soft) else 1.0  # how much of the weights can still change with the scores
     largest = getattr(operator, "max_logit", None) or 0.0
     rounding = UNIT * (math.sqrt(keys.shape[0]) + 4 * abs(largest) * soft + 8)
     typical = queries.residual.log2_norm + keys.log2_norm - math.log2(keys.shape[0]) + math.log2(how.scale or 1.0)

@@ -12,7 +12,7 @@ import numpy as np
 
 from rankscope.arrays import UNIT, Float64
 from rankscope.attention.scaled import Scaled
-from rankscope.attention.tokens import Tokens, split
+from rankscope.attention.tokens import Tokens, passed_on, relative, split
 from rankscope.errors import error
 from rankscope.registry import Registry
 
@@ -69,12 +69,15 @@ def activated(tokens: Tokens, by: Activation) -> Tokens:
         at = low.in_units(unit)
         residual = Scaled.of(np.where(at >= 0, np.maximum(rest.values, -at), np.maximum(rest.values + at, 0.0)), unit)
         mean = Scaled.of(by.function(low.values), low.exponent)
+        slopes = by.slope(at + rest.values)
     else:
         at, step = low.floats, rest.floats
         slopes = mean_slope(at, step, by)
         residual = Scaled.of(rest.values * slopes, rest.exponent)
         mean = Scaled.of(low.values * quotient(at, by), low.exponent)
-    return split(mean, residual, tokens.error + 2 * UNIT)
+    steepness = float(np.sqrt((slopes * slopes).mean()))
+    error = passed_on(tokens.error, relative(steepness * rest.norm, rest.exponent, residual))
+    return split(mean, residual, error, UNIT * steepness * rest.norm, rest.exponent)
 
 
 def quotient(x: Float64, by: Activation) -> Float64:
@@ -126,4 +129,5 @@ def normalised(tokens: Tokens, kind: Norm, epsilon: float) -> Tokens:
     scale = 1 / math.sqrt(level)
     lost = scale * 4 * UNIT * float(np.linalg.norm(np.abs(r) + np.abs(factor[:, None] * m)))
     found = Scaled(moved.values, moved.exponent - unit) * scale
-    return split(Scaled.of(m) * scale, found, tokens.error, lost, rest.exponent - unit)
+    error = passed_on(tokens.error, relative(rest.norm * scale, rest.exponent - unit, found))
+    return split(Scaled.of(m) * scale, found, error, lost, rest.exponent - unit)

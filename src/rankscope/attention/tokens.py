@@ -6,17 +6,21 @@ equal: a linear map W takes R to R·W, a sum adds residuals; attention, normalis
 rules in `mixing.py` and `pointwise.py`. Residuals of 10^−100 000 keep as many digits as those of 1.
 
 `error` estimates the relative error of the residual in the Frobenius norm: rounding errors enter with the size that
-cancellation gives them, are passed on in proportion to the residual, and are taken to be independent. It is an estimate
+cancellation gives them, are passed on as a random direction would be, and are taken to be independent. It is an estimate
 and not a bound; where it reaches 1 the residual is no longer known.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from rankscope.arrays import UNIT, Float64
 from rankscope.attention.scaled import Scaled
+
+LEAST_GROWTH: Final = 0.9
+"""A map that favours the residual over a random direction is not trusted to lessen its error by more."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -72,8 +76,9 @@ class Tokens:
         mean, residual = self.mean @ by.weights, self.residual @ by.weights
         if by.bias is not None:
             mean = mean + Scaled.of(by.bias[None, :])
-        rounding = UNIT * self.residual.norm * float(np.linalg.norm(by.weights))
-        return split(mean, residual, self.error, rounding, self.residual.exponent)
+        size = self.residual.norm * float(np.linalg.norm(by.weights))
+        grown = relative(size / math.sqrt(self.shape[1]), self.residual.exponent, residual)
+        return split(mean, residual, passed_on(self.error, grown), UNIT * size, self.residual.exponent)
 
     def __add__(self, other: "Tokens") -> "Tokens":
         residual = self.residual + other.residual
@@ -95,6 +100,13 @@ def split(mean: Scaled, residual: Scaled, error: float, lost: float = 0.0, unit:
     centred = centred - again  # what rounding of the first mean has left
     fresh = relative(lost, unit, centred) + relative(UNIT * residual.norm, residual.exponent, centred)
     return Tokens(mean + (rest + again), centred, error + fresh)
+
+
+def passed_on(error: float, grown: float) -> float:
+    """What a map makes of a relative error: `grown` is the norm that it gives to a random direction, relative to the
+    one that it has given to the residual. What cancels, or dies, leaves the error in what is left.
+    """
+    return error * max(LEAST_GROWTH, grown)
 
 
 def relative(lost: float, exponent: int, found: Scaled) -> float:

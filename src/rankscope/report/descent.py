@@ -66,11 +66,6 @@ class Network:
         }
 
 
-def is_depth(table: Table) -> bool:
-    """Whether a table is that of a study of depth."""
-    return any(matrix.network is not None for matrix in table.matrices)
-
-
 def networks(table: Table) -> list[Network]:
     """The networks of a table, those of one label with other seeds together, in their order."""
     found: dict[str, Network] = {}

@@ -5,7 +5,6 @@ from typing import Final
 
 from rankscope.errors import error
 from rankscope.records import Table
-from rankscope.report.descent import is_depth
 from rankscope.writing import atomic_write, check_folder
 
 SUFFIXES: Final = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
@@ -15,7 +14,7 @@ DOCUMENTS: Final = (".pdf", ".html")
 
 def main_figure(table: Table) -> str:
     """The figure that shows a result unless another is named."""
-    return "collapse" if is_depth(table) else "spectrum"
+    return "collapse" if table.over_depth else "spectrum"
 
 
 def takes_figure(path: Path) -> bool:

@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from rankscope.records import Matrix, Record, Table
-from rankscope.report import by_layer
 from rankscope.report.cells import counted, number, printable, short
-from rankscope.report.descent import is_depth
 from rankscope.report.figures._curve import curves_of
 
 CLIFF: Final = 1e4
@@ -16,7 +14,9 @@ CLIFF: Final = 1e4
 
 def sentences(table: Table) -> list[str]:
     """What the numbers of a table mean together: for one matrix its ranks, for several what differs."""
-    if is_depth(table):
+    if table.over_depth:
+        from rankscope.report import by_layer
+
         return list(by_layer.sentences(table))
     measured = [matrix for matrix in table.matrices if any(r.status == "ok" for r in table.of(matrix))]
     if len(table.matrices) == 1:

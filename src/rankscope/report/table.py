@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rankscope.records import Record, Table
 from rankscope.report import by_layer
 from rankscope.report.cells import printable, reason, sign_text, value_text
-from rankscope.report.descent import is_depth, networks
+from rankscope.report.descent import networks
 from rankscope.report.sentences import sentences
 from rankscope.report.terminal import groups_of, heading
 
@@ -144,7 +144,7 @@ def to_latex(table: Table) -> str:
 
     header, rows = shown(table)
     body = lines_of(header, rows, "", " & ", r" \\", escaped, r"\hline")
-    columns = "l" + "r" * (len(header) - 1) if is_depth(table) else r"llrllp{0.4\textwidth}"
+    columns = "l" + "r" * (len(header) - 1) if table.over_depth else r"llrllp{0.4\textwidth}"
     return f"\\begin{{tabular}}{{{columns}}}\n\\hline\n{body}\n\\hline\n\\end{{tabular}}\n"
 
 
@@ -164,17 +164,17 @@ def lines_of(
 
 def shown(table: Table) -> tuple[list[str], list[list[str]]]:
     """What documents show: a row for each number, or for each layer in a study of depth."""
-    return by_layer.grid(table) if is_depth(table) else (list(COLUMNS), cells(table))
+    return by_layer.grid(table) if table.over_depth else (list(COLUMNS), cells(table))
 
 
 def to_html(table: Table) -> str:
     """A fragment of HTML for notebooks: one matrix by groups with its reasons, several as rows; no script."""
     said = " ".join(sentences(table))
-    if len(table.matrices) == 1 and not is_depth(table):
+    if len(table.matrices) == 1 and not table.over_depth:
         title = heading(table.matrices[0], table.records[0].seed if table.records else None)
         body = "".join(group_html(group, members, table) for group, members in groups_of(table).items())
     else:
-        title = by_layer.heading(networks(table)) if is_depth(table) else f"{len(table.matrices)} matrices"
+        title = by_layer.heading(networks(table)) if table.over_depth else f"{len(table.matrices)} matrices"
         header, rows = shown(table)
         body = "".join(row_html(row) for row in rows)
         body = "<tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in header) + "</tr>" + body

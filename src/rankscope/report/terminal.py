@@ -9,7 +9,6 @@ import textwrap
 from typing import Final
 
 from rankscope.records import Matrix, Record, Table
-from rankscope.report import by_layer
 from rankscope.report.cells import (
     MARKS,
     columns_of,
@@ -23,7 +22,6 @@ from rankscope.report.cells import (
     sign_text,
     value_text,
 )
-from rankscope.report.descent import is_depth
 from rankscope.report.sentences import sentences
 
 WIDTH: Final = 80
@@ -63,7 +61,9 @@ def to_text(table: Table, width: int = WIDTH) -> str:
     """The table as lines of at most `width` columns, ending with the sentences that explain it."""
     if not table.records:
         return "no matrices"
-    if is_depth(table):
+    if table.over_depth:
+        from rankscope.report import by_layer
+
         body = by_layer.to_lines(table, width)
     elif table.summary():
         body = seeds(table, width)
