@@ -161,8 +161,8 @@ def split_mixing(queries: Tokens, keys: Tokens, scale: float) -> Split:
 
 
 def steep(base: Float64, scores: Float64) -> tuple[Scaled, Scaled, Scaled]:
-    """The same where differences of scores are large: w − 1/n with w the mean of the rows of A, A − 1wᵀ, and the size of
-    what it is made of.
+    """The same where differences of scores are large: w − 1/n with w the mean of the rows of A, A − 1wᵀ, and the size
+    of what it is made of.
 
     Rows can agree all the same, where one key has all the weight: its column is what the others leave of zero.
     """

@@ -129,5 +129,5 @@ def normalised(tokens: Tokens, kind: Norm, epsilon: float) -> Tokens:
     scale = 1 / math.sqrt(level)
     lost = scale * 4 * UNIT * float(np.linalg.norm(np.abs(r) + np.abs(factor[:, None] * m)))
     found = Scaled(moved.values, moved.exponent - unit) * scale
-    error = passed_on(tokens.error, relative(rest.norm * scale, rest.exponent - unit, found))
-    return split(Scaled.of(m) * scale, found, error, lost, rest.exponent - unit)
+    kept = passed_on(tokens.error, relative(rest.norm * scale, rest.exponent - unit, found))
+    return split(Scaled.of(m) * scale, found, kept, lost, rest.exponent - unit)

@@ -6,8 +6,8 @@ equal: a linear map W takes R to R·W, a sum adds residuals; attention, normalis
 rules in `mixing.py` and `pointwise.py`. Residuals of 10^−100 000 keep as many digits as those of 1.
 
 `error` estimates the relative error of the residual in the Frobenius norm: rounding errors enter with the size that
-cancellation gives them, are passed on as a random direction would be, and are taken to be independent. It is an estimate
-and not a bound; where it reaches 1 the residual is no longer known.
+cancellation gives them, are passed on as a random direction would be, and are taken to be independent. It is an
+estimate and not a bound; where it reaches 1 the residual is no longer known.
 """
 
 import math
