@@ -142,7 +142,7 @@ class Walk:
         plain = plainly(stack) if self.measures.needing(Plain) else None
         history = History((), (), (), (), why_no_bound(stack))
         for state in walk(stack, self.observe):
-            history = after(history, state, stack, self.blocks)
+            history = after(history, state, self.study.centre, stack, self.blocks)
             self.state(state, history)
             if plain is not None:
                 self.add(Plain, Plain(next(plain), storage(stack.dtype)), state.layer)
@@ -263,11 +263,11 @@ def patterns(stack: Stack) -> list[Boolean]:
     return listed
 
 
-def after(history: History, state: State, stack: Stack, blocks: list[Block]) -> History:
+def after(history: History, state: State, centre: Centre, stack: Stack, blocks: list[Block]) -> History:
     """The history with one more layer."""
     tokens = state.tokens
-    relative = Distance(tokens).reading("frobenius")
-    absolute = Distance(tokens, absolute=True).reading("frobenius")
+    relative = Distance(tokens, centre).reading("frobenius")
+    absolute = Distance(tokens, centre, absolute=True).reading("frobenius")
     error = SAFETY * tokens.error / math.log(10)
     bounds = history.bounds
     if not history.why_no_bound:

@@ -141,42 +141,57 @@ def increments(scores: Scaled, weights: Float64) -> tuple[Scaled, Scaled]:
 
 
 def split_mixing(queries: Tokens, keys: Tokens, scale: float) -> Split:
-    """Softmax attention that sees everything; `scale` is the whole factor of q·k."""
+    """Softmax attention that sees everything; `scale` is the whole factor of q·k.
+
+    A key that all share is subtracted, the heaviest for the mean query: that leaves every row of A as it is.
+    """
     n = keys.shape[0]
     base = queries.mean @ keys.residual.T * scale
-    scores = queries.residual @ keys.residual.T * scale
     steps = base.floats[0]
-    if not float(np.abs(scores.in_units(0)).max()) < STEEP:
-        shift, rest, size = steep(steps, scores.floats)
-    else:
-        weights = np.exp(steps - steps.max())
-        weights /= weights.sum()
-        gentle = np.ptp(steps) < STEEP
-        shift = increments(base, np.full(n, 1 / n))[0] if gentle else Scaled.of((weights - 1 / n)[None, :])
+    heaviest = int(steps.argmax())
+    others = keys.residual - Scaled.of(keys.residual.values[heaviest], keys.residual.exponent)
+    scores = queries.residual @ others.T * scale
+    logs = steps - steps.max()
+    logs -= math.log(float(np.exp(logs).sum()))
+    weights = np.exp(logs)
+    shift = increments(base, np.full(n, 1 / n))[0] if np.ptp(steps) < STEEP else Scaled.of((weights - 1 / n)[None, :])
+    passed = queries.error + keys.error
+    if float(np.abs(scores.in_units(0)).max()) < STEEP:
         rest, size = increments(scores, weights)
-    rounding = UNIT * (queries.residual.norm * keys.residual.norm * abs(scale) * math.sqrt(keys.shape[1]))
-    lost = relative(rounding, queries.residual.exponent + keys.residual.exponent, scores)
+    else:
+        rest, size, moved = steep(logs, scores.floats, heaviest)
+        passed *= max(1.0, relative(moved.norm, moved.exponent, rest))
+    rounding = UNIT * (queries.residual.norm * others.norm * abs(scale) * math.sqrt(keys.shape[1]))
+    lost = relative(rounding, queries.residual.exponent + others.exponent, scores)
     again = relative(4 * UNIT * size.norm, size.exponent, rest)
-    return Split(shift, rest, scores, queries.error + keys.error + lost + again)
+    return Split(shift, rest, scores, passed + lost + again)
 
 
-def steep(base: Float64, scores: Float64) -> tuple[Scaled, Scaled, Scaled]:
-    """The same where differences of scores are large: w − 1/n with w the mean of the rows of A, A − 1wᵀ, and the size
-    of what it is made of.
+def steep(logs: Float64, scores: Float64, heaviest: int) -> tuple[Scaled, Scaled, Scaled]:
+    """D where differences of scores are large, from the logarithms of w and scores that are zero for the heaviest key;
+    the size of what it is made of; and how much it moves where scores change in proportion.
 
-    Rows can agree all the same, where one key has all the weight: its column is what the others leave of zero.
+    All but the heaviest key are held in units of their largest weight, so that rows which one key takes whole still
+    differ by what they leave to the others; its own column is what the others leave of zero.
     """
-    logits = base + scores
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    weights /= weights.sum(axis=1, keepdims=True)
-    mean = weights.mean(axis=0)
-    heaviest = int(mean.argmax())
-    rest = weights - mean
-    rest[:, heaviest] = 0.0
-    rest[:, heaviest] = -rest.sum(axis=1)
-    size = weights * (1 + np.abs(logits).max())
-    size[:, heaviest] = size.sum(axis=1) - size[:, heaviest]
-    return Scaled.of((mean - 1 / len(mean))[None, :]), Scaled.of(rest), Scaled.of(size)
+    kept = np.delete(np.arange(len(logs)), heaviest)
+    own, differences = logs[kept], scores[:, kept]
+    sums = own + differences
+    highest = np.floor(np.maximum(own.max(initial=-math.inf), sums.max(axis=1, initial=-math.inf)) / math.log(2))
+    unit = min(float(highest.max()), 0.0)  # of what is returned; rows whose weights are larger have their own
+    units = np.maximum(highest, 0.0)[:, None] + unit
+    weights, at_mean = np.exp(sums - units * math.log(2)), np.exp(own - units * math.log(2))
+    near = np.abs(differences) < 1
+    grown = np.where(near, at_mean * np.expm1(np.where(near, differences, 0.0)), weights - at_mean)
+    total = grown.sum(axis=1, keepdims=True)  # μ in these units
+    below = 1 + np.exp2(unit) * total if unit else np.exp2(-units) + total
+    rest = (grown - np.exp(own) * total) / below
+    rest = np.insert(rest, heaviest, -rest.sum(axis=1), axis=1)
+    shares, free = weights / below, 1 - weights / below * np.exp2(unit)  # A_ij and 1 − A_ij, what scores can change
+    size = shares * (1 + free * np.abs(sums)) + at_mean / below * (1 - own * (1 - np.exp(own)))
+    size = np.insert(size, heaviest, size.sum(axis=1), axis=1)
+    moved = shares * free * np.abs(differences)
+    return Scaled.of(rest, int(unit)), Scaled.of(size, int(unit)), Scaled.of(moved, int(unit))
 
 
 def whole_mixing(operator: Operator, rounding: float, error: float) -> Whole:
