@@ -8,6 +8,7 @@ from typing import Any
 
 import flint
 
+from rankscope.attention.tokens import Tokens
 from rankscope.generators.depth import EPSILON, Stack
 
 Rows = list[list[Any]]
@@ -98,6 +99,18 @@ def passed(stack: Stack, bias: Bias | None = None) -> list[Rows]:
             x = normed(stack, both, "post")
         states.append(x)
     return states
+
+
+def balls(tokens: Tokens) -> Rows:
+    """The tokens that mean and residual stand for."""
+    unit = [flint.arb(2) ** part.exponent for part in (tokens.mean, tokens.residual)]
+    return [
+        [
+            flint.arb(float(m)) * unit[0] + flint.arb(float(r)) * unit[1]
+            for m, r in zip(tokens.mean.values[0], row, strict=True)
+        ]
+        for row in tokens.residual.values
+    ]
 
 
 def log10_residual(x: Rows) -> float:

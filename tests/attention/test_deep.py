@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rankscope.analyzer.residual import SAFETY
+from rankscope.analyzer.residual import SAFETY, UNKNOWN
 from rankscope.generators.depth import Stack, walk
 from tests.attention.deep import bits, log10_residual, passed
 
@@ -35,11 +35,16 @@ NETWORKS: list[dict[str, Any]] = [
     {"scale": 1000.0, "layers": 3},
     {"mlp": "relu", "mlp_gain": 8.0},
     {"layers": 30, "mask": "causal", "skip": True},
-    {"position": "alibi"},
+    {"position": "alibi", "heads": 2},
     {"ensemble": "correlated:0.999999", "norm": "post"},
     {"plan": "layers"},
 ]
 """Every part of a network, alone and with others."""
+
+
+def wild(stack: Stack) -> bool:
+    """Whether scores are in the thousands: rounding of one layer may then decide the next, and the estimate says so."""
+    return stack.scale > 100 or stack.mlp_gain > 4
 
 
 def named(options: dict[str, Any]) -> str:
@@ -50,15 +55,18 @@ def named(options: dict[str, Any]) -> str:
 @pytest.mark.parametrize("seed", range(4))
 def test_residuals_agree_with_balls_within_their_error(options: dict[str, Any], seed: int) -> None:
     stack = Stack(**{"n": 6, "d": 3, "layers": 4, "seed": seed, **options})
-    bias = (lambda i, j, head: -abs(i - j) * 2.0**-8) if "position" in options else None
-    with bits(40_000 if stack.scale > 100 or stack.mlp_gain > 4 else 2500):
+    bias = (lambda i, j, head: -abs(i - j) * 2.0 ** -(4 * head + 4)) if "position" in options else None
+    with bits(40_000 if wild(stack) else 2500):
         truth = [log10_residual(x) for x in passed(stack, bias)]
     for state, expected in zip(walk(stack), truth, strict=True):
         tokens = state.tokens
         found = (tokens.residual.log2_norm - tokens.log2_norm) * math.log10(2)
+        if SAFETY * tokens.error > UNKNOWN:
+            assert wild(stack), state.layer
+            continue
         allowed = SAFETY * tokens.error / math.log(10) + 1e-14 * max(1.0, abs(expected))
         assert abs(found - expected) <= allowed, (state.layer, found, expected)
-        assert tokens.error < 1e-5
+        assert tokens.error < 1e-5 or wild(stack)
 
 
 def test_the_networks_reach_where_float64_cannot() -> None:

@@ -161,6 +161,10 @@ class Stack:
             ensemble=None if self.ensemble == "tokens" else self.ensemble,
         )
 
+    def at(self, layer: int, head: int) -> Origin:
+        """Where the matrix of one head comes from."""
+        return replace(self.origin, layer=layer, head=head)
+
     @cached_property
     def masks(self) -> dict[tuple[int, int], Mask]:
         """The mask of each layer and head."""
@@ -187,8 +191,12 @@ class Stack:
             raise error("RS002", f"alpha = {self.alpha}", "give a finite number")
         if self.norm not in NORMS:
             raise error("RS001", f"there is no norm {self.norm!r}", nearest(self.norm, list(NORMS)))
-        if isinstance(self.rescale, str) and self.rescale not in ("none", "perp"):
+        if self.rescale not in ("none", "perp") and not (
+            isinstance(self.rescale, float | int) and math.isfinite(self.rescale)
+        ):
             raise error("RS002", f"rescale = {self.rescale!r}", "give none, perp or a number λ")
+        if self.seed < 0:
+            raise error("RS002", f"seed = {self.seed}", "give a whole number of at least 0")
         if self.mlp is not None:
             ACTIVATIONS[self.mlp]
             INITIALISATIONS[self.mlp_init]
@@ -201,7 +209,7 @@ class Stack:
             given = f"the ensemble {made.label!r}, which has no tokens"
             raise error("RS003", given, "take an ensemble of tokens, such as tokens, correlated:0.5 or isometric")
         self.check_given()
-        self.masks  # noqa: B018  refuses what a plan cannot have
+        self.how(0, 0)
         check_dense(self.n, self.n)
 
     def check_given(self) -> None:
@@ -351,7 +359,7 @@ def attended(stack: Stack, layer: int, block: Block, x: Tokens, observe: Observe
         else:
             queries, keys = x.linear(head.query), x.linear(head.key)
             how = stack.how(layer, number)
-            origin = replace(stack.origin, layer=layer, head=number)
+            origin = stack.at(layer, number)
             found: list[Operator] = []
 
             def make(
@@ -389,7 +397,7 @@ def plainly(stack: Stack) -> Iterator[Float64]:
             if not (stack.fixed and layer):
                 queries, keys = plain_linear(source, head.query), plain_linear(source, head.key)
                 own = Tokens.of(queries), Tokens.of(keys)
-                made = operator_of(*own, stack.how(layer, number), stack.origin)
+                made = operator_of(*own, stack.how(layer, number), stack.at(layer, number))
                 matrices[number : number + 1] = [np.asarray(made.matrix)]
             low, high = stack.levels
             uniform = 1 / stack.n
