@@ -1,7 +1,7 @@
 """Studies of depth: networks of layers, walked through from layer to layer. `rankscope.depth` is their entry."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from itertools import product as product_of
 from typing import Any
@@ -16,7 +16,7 @@ from rankscope.analyzer.residual import Centre, check_centre
 from rankscope.arrays import blas_threads, check_finite
 from rankscope.arrays import given as array_of
 from rankscope.errors import RankscopeError, UsageError, error
-from rankscope.generators.depth import DESIGNS, Stack
+from rankscope.generators.depth import DESIGNS, OF_MLP, Stack
 from rankscope.records import Record, Table
 from rankscope.registry import nearest
 from rankscope.result import Result
@@ -129,19 +129,32 @@ def depth(
         given |= {"given_blocks": tuple(blocks), "layers": len(blocks), "heads": len(blocks[0].heads)}
     every = {"mask": mask, **options, **({} if seeds is None else {"seed": list(seeds)})}
     listed = {name: list(value) if isinstance(value, list | tuple) else [value] for name, value in every.items()}
-    designs = [None] if design is None else design.split(",") if isinstance(design, str) else list(design)
-    stacks = tuple(
-        designed(each, Stack(**{**dict(zip(listed, values, strict=True)), **given}))
-        for each, *values in product_of(designs, *listed.values())
+    stacks = (Stack(**{**dict(zip(listed, values, strict=True)), **given}) for values in product_of(*listed.values()))
+    study = DepthStudy(
+        designed(named(design) if design else (), stacks), named(measures), centre, absolute, paths, product
     )
-    study = DepthStudy(stacks, named(measures), centre, absolute, paths, product)
     return run_depth(study, workers=workers)
 
 
-def designed(design: str | None, stack: Stack) -> Stack:
-    """The network with the parts that a design names, and no others."""
-    if design is None:
-        return stack
-    if design not in DESIGNS:
-        raise error("RS001", f"there is no design {design!r}", nearest(design, list(DESIGNS)))
-    return replace(stack, skip="skip" in design, mlp=(stack.mlp or "relu") if "mlp" in design else None)
+def designed(designs: Sequence[str], stacks: Iterable[Stack]) -> tuple[Stack, ...]:
+    """Each network with the parts that each design names, and no others, none twice; as they are for no designs."""
+    made = list(stacks)
+    for design in designs:
+        if design not in DESIGNS:
+            raise error("RS001", f"there is no design {design!r}", nearest(design, list(DESIGNS)))
+    if designs and any(stack.skip for stack in made):
+        given = f"skip connections with the designs {', '.join(designs)}"
+        raise error("RS003", given, "leave them out: a design says so")
+    if designs and not any("mlp" in design for design in designs) and any(stack.mlp for stack in made):
+        given = f"an MLP with the designs {', '.join(designs)}"
+        raise error("RS003", given, "add a design that has one: mlp or skip+mlp")
+    found = [each for stack in made for each in ([with_design(one, stack) for one in designs] or [stack])]
+    keys = [(each.label, each.n, each.d, each.layers, each.heads, each.seed) for each in found]
+    return tuple(dict(zip(reversed(keys), reversed(found), strict=True)).values())[::-1]
+
+
+def with_design(design: str, stack: Stack) -> Stack:
+    """The network with the parts of a design; what is said of an MLP that it lacks is forgotten."""
+    if "mlp" in design:
+        return replace(stack, skip="skip" in design, mlp=stack.mlp or "relu")
+    return replace(stack, skip="skip" in design, mlp=None, **{name: getattr(Stack, name) for name in OF_MLP})

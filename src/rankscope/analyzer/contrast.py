@@ -23,12 +23,13 @@ def contrasts(table: Table) -> list[Record]:
     """For every two networks that differ in one part alone, which one of them lacks: the difference of their
     `log10_residual` after the last layer at which both are known for all seeds, paired by seed (Student's t).
     """
-    kinds: dict[str, dict[int, Matrix]] = {}
+    kinds: dict[tuple[Any, ...], dict[int, Matrix]] = {}
     seeds = {record.matrix: record.seed for record in table}
     for matrix in table.matrices:
         seed = seeds.get(matrix.id)
         if matrix.network is not None and seed is not None:
-            kinds.setdefault(matrix.label, {})[seed] = matrix
+            size = matrix.rows, matrix.d, matrix.network["layers"], matrix.network["heads"]
+            kinds.setdefault((matrix.label, *size), {})[seed] = matrix
     curves = curves_of(table)
     return [
         record

@@ -8,7 +8,6 @@ import typer
 from rankscope.cli import options as o
 from rankscope.cli.compare import number_of, several
 from rankscope.cli.output import Showing, show_result
-from rankscope.errors import error
 
 NETWORK = "Network"
 
@@ -149,9 +148,6 @@ def depth(
         "rescale": None if rescale is None else rescale_of(rescale),
     }  # fmt: skip
     made = {name: value for name, value in given.items() if value is not None} | {"skip": skip, "fixed": fixed}
-    chosen: list[str | None] = [*o.split("--compare", designs)]
-    if chosen and skip:
-        raise error("RS003", f"--skip with --compare {','.join(designs or [])}", "leave it out: the designs say so")
     varied: dict[str, list[Any]] = {
         "mask": o.split("--mask", mask) or [None],
         "norm": o.split("--norm", norm) or ["none"],
@@ -159,14 +155,13 @@ def depth(
         "gain": [number_of(each, "--gain") for each in o.split("--gain", gain)] or [1.0],
         "mlp_gain": [number_of(each, "--mlp-gain") for each in o.split("--mlp-gain", mlp_gain)] or [1.0],
     }
-    stacks = [
-        designed(design, Stack(**made, **dict(zip(varied, each, strict=True)), seed=number))
-        for *each, design in product_of(*varied.values(), chosen or [None])
+    stacks = (
+        Stack(**made, **dict(zip(varied, each, strict=True)), seed=number)
+        for each in product_of(*varied.values())
         for number in o.seeds_of(seed, seeds)
-    ]
-    distinct = {(stack.label, stack.seed): stack for stack in stacks}  # a gain of an MLP that a design lacks is none
+    )
     study = DepthStudy(
-        tuple(distinct.values()),
+        designed(o.split("--compare", designs), stacks),
         tuple(o.split("--measure", measure)),
         centre,
         absolute,

@@ -38,6 +38,9 @@ EPSILON: Final = 1e-5
 DESIGNS: Final = ("pure", "skip", "mlp", "skip+mlp")
 """What a layer consists of beside attention."""
 
+OF_MLP: Final = ("mlp_ratio", "mlp_init", "mlp_gain")
+"""What is said of an MLP, where there is one."""
+
 NORMS: Final = ("none", "pre", "post", "pre:rms", "post:rms")
 """Where norms stand, and which."""
 
@@ -141,7 +144,7 @@ class Stack:
     def network(self) -> dict[str, Any]:
         """What it consists of beside its attention, as plain data."""
         names = ("layers", "heads", "init", "values", "gain", "skip", "alpha", "norm", "rescale", "fixed")
-        of_mlp = ("mlp", "mlp_ratio", "mlp_init", "mlp_gain") if self.mlp else ("mlp",)
+        of_mlp = ("mlp", *(OF_MLP if self.mlp else ()))
         return {"width": self.width, "design": self.design, **{name: getattr(self, name) for name in (*names, *of_mlp)}}
 
     @property
@@ -200,6 +203,9 @@ class Stack:
         if self.mlp is not None:
             ACTIVATIONS[self.mlp]
             INITIALISATIONS[self.mlp_init]
+        elif of_mlp := [name for name in OF_MLP if getattr(self, name) != getattr(Stack, name)]:
+            given = f"{of_mlp[0]} = {getattr(self, of_mlp[0])} without an MLP"
+            raise error("RS003", given, "add one, with relu or gelu (--mlp relu), or leave it out")
         INITIALISATIONS[self.init]
         if self.values != "identity":
             INITIALISATIONS[self.values]

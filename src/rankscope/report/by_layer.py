@@ -144,7 +144,7 @@ def close_to_one(rows: list[Record]) -> str:
     if not logs or max(logs) > -4:
         return ""
     mean = math.fsum(logs) / len(logs)
-    return f"1−{short(10**mean)}" if mean > -300 else f"1−10^{number(mean, 5)}"
+    return f"1−{short(10**mean)}" if mean > -300 else f"1−10^{number(mean, 4)}"
 
 
 def fitted(header: list[str], rows: list[list[str]], width: int) -> list[str]:
@@ -302,7 +302,8 @@ def of_curve(network: Network) -> Iterator[str]:
         else (f", by a factor {number(found.factor or 0, 3)} in each layer ({found.first} to {found.last})")
     )
     stays = " stays at" if found is None and means[last] > -2 else " falls to"
-    yield f"{printable(network.label)}: the residual{stays} 10^{number(means[last], 4)} after {last} layers{how}."
+    end = number(means[last], 4 if abs(means[last]) < 1e4 else 10)
+    yield f"{printable(network.label)}: the residual{stays} 10^{end} after {last} layers{how}."
     layer, floor = stopped(network), floor_of(network)
     if layer is not None and floor is not None:
         plain = f"Plain {network.matrix.dtype} arithmetic"

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 from rankscope.records import Matrix, Record, Table, mean_and_deviation
 
@@ -67,20 +67,36 @@ class Network:
 
 
 def networks(table: Table) -> list[Network]:
-    """The networks of a table, those of one label with other seeds together, in their order."""
-    found: dict[str, Network] = {}
+    """The networks of a table, those that differ in their seeds alone together, in their order."""
+    found: dict[tuple[Any, ...], Network] = {}
     of = {matrix.id: matrix for matrix in table.matrices if matrix.network is not None}
     for matrix in of.values():
-        found.setdefault(matrix.label, Network(matrix.label, matrix)).count += 1
+        found.setdefault(kind_of(matrix), Network(matrix.label, matrix)).count += 1
     for record in table:
         if record.matrix not in of:
             continue
-        network = found[of[record.matrix].label]
+        network = found[kind_of(of[record.matrix])]
         if record.layer is None or record.over is not None:
             network.whole.append(record)
         else:
             network.layers.setdefault(record.measure, {}).setdefault(record.layer, []).append(record)
+    for network in found.values():
+        network.label += told_apart(network, list(found.values()))
     return list(found.values())
+
+
+def kind_of(matrix: Matrix) -> tuple[Any, ...]:
+    """What networks share that differ in their seeds alone."""
+    network = matrix.network or {}
+    return matrix.label, matrix.rows, matrix.d, network.get("layers"), network.get("heads")
+
+
+def told_apart(network: Network, others: list[Network]) -> str:
+    """The sizes by which a network differs from others that are called the same."""
+    own = kind_of(network.matrix)
+    same = [kind_of(each.matrix) for each in others if each.matrix.label == own[0]]
+    names = ("", "n", "d", "layers", "heads")
+    return "".join(f" {names[i]} {own[i]}" for i in range(1, 5) if len({kind[i] for kind in same}) > 1)
 
 
 def fit(values: dict[int, float]) -> Fit | None:
