@@ -15,6 +15,7 @@ from rankscope.analyzer.paths import check_linear
 from rankscope.analyzer.residual import Centre, check_centre
 from rankscope.arrays import blas_threads, check_finite
 from rankscope.arrays import given as array_of
+from rankscope.attention.block import Block
 from rankscope.errors import RankscopeError, UsageError, error
 from rankscope.generators.depth import DESIGNS, OF_MLP, Stack
 from rankscope.records import Record, Table
@@ -126,13 +127,14 @@ def depth(
         check_finite(values, "the tokens")
         given |= {"given_tokens": values, "n": values.shape[0]}
     if blocks is not None:
+        if not blocks or not all(isinstance(each, Block) and each.heads for each in blocks):
+            raise error("RS101", "blocks that are none", "give a list of rankscope.Block, one for each layer")
         given |= {"given_blocks": tuple(blocks), "layers": len(blocks), "heads": len(blocks[0].heads)}
     every = {"mask": mask, **options, **({} if seeds is None else {"seed": list(seeds)})}
     listed = {name: list(value) if isinstance(value, list | tuple) else [value] for name, value in every.items()}
     stacks = (Stack(**{**dict(zip(listed, values, strict=True)), **given}) for values in product_of(*listed.values()))
-    study = DepthStudy(
-        designed(named(design) if design else (), stacks), named(measures), centre, absolute, paths, product
-    )
+    networks = designed(named(design) if design else (), stacks)
+    study = DepthStudy(networks, named(measures), centre, absolute, paths, product)
     return run_depth(study, workers=workers)
 
 
@@ -149,8 +151,7 @@ def designed(designs: Sequence[str], stacks: Iterable[Stack]) -> tuple[Stack, ..
         given = f"an MLP with the designs {', '.join(designs)}"
         raise error("RS003", given, "add a design that has one: mlp or skip+mlp")
     found = [each for stack in made for each in ([with_design(one, stack) for one in designs] or [stack])]
-    keys = [(each.label, each.n, each.d, each.layers, each.heads, each.seed) for each in found]
-    return tuple(dict(zip(reversed(keys), reversed(found), strict=True)).values())[::-1]
+    return tuple({str(each.described()): each for each in found}.values())
 
 
 def with_design(design: str, stack: Stack) -> Stack:

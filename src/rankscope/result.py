@@ -1,6 +1,6 @@
 """The result of a study: a table that shows itself, saves itself, and says what it lacks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +25,9 @@ class Result:
     table: Table
     notes: tuple[str, ...] = ()
     certificates: Mapping[int, "Certificate"] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.table)
 
     def __getitem__(self, measure: str) -> Record | Table:
         return self.table[measure]

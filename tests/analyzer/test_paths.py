@@ -11,6 +11,7 @@ from rankscope.analyzer import paths
 from rankscope.analyzer.paths import Step, by_length, check_linear, every, of_one, sampled, summed
 from rankscope.arrays import Float64
 from rankscope.attention.tokens import Tokens
+from rankscope.deep import depth
 from rankscope.errors import UsageError
 from rankscope.generators.depth import Attended, Stack, walk
 from rankscope.walk import DepthStudy, Walk, choose
@@ -165,6 +166,16 @@ def test_there_are_as_many_paths_as_choices_of_layers_and_heads(layers: int, hea
     assert [len(list(every(steps, k))) for k in range(layers + 1)] == [each.count for each in found]
 
 
+def test_paths_are_counted_where_layers_have_different_numbers_of_heads() -> None:
+    tokens = Tokens.of(np.arange(6.0).reshape(3, 2))
+    steps: list[list[Step]] = [[lambda x: x] * 2, [lambda x: x]]
+    found = by_length(tokens, steps, True, 0)
+    assert [each.count for each in found] == [len(list(every(steps, k))) for k in range(3)] == [1, 3, 2]
+    start = found[0].log10_residual
+    assert start is not None
+    assert [each.log10_residual for each in found] == [pytest.approx(start, abs=ROUNDING)] * 3
+
+
 # ---------------------------------------------------------------------------------------------------------- samples
 
 
@@ -227,6 +238,8 @@ def test_networks_that_are_no_sums_over_paths_are_refused(options: dict[str, Any
     stack = Stack(**options)
     with pytest.raises(UsageError, match="RS003"):
         check_linear(stack.mlp, stack.norm)
+    with pytest.raises(UsageError, match="RS003"):
+        depth(n=4, d=2, layers=2, paths=True, **options)
 
 
 def test_attention_alone_is_a_sum_over_paths() -> None:

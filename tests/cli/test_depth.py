@@ -361,13 +361,22 @@ def test_all_can_be_asked_of_any_network(options: str) -> None:
     assert {entry.name for entry in depth_measures()} <= {record["measure"] for record in found["records"]}
 
 
-@pytest.mark.parametrize("options", ["--mask causal", "--skip --mlp gelu --norm pre", "--heads 2", "--fixed"])
+@pytest.mark.parametrize("options", ["--mask causal", "--skip --mlp gelu --norm pre", "--heads 2"])
 def test_gradients_are_finite_at_every_layer(options: str) -> None:
     names = [f"log10_gradient_{role}" for role in ("query", "key", "value")]
     found = document_of(f"-m {','.join(names)} {options}")
     for name in names:
         assert [record["layer"] for record in records(found, name)] == LAYERS[:-1]
         assert all(value is not None and math.isfinite(value) for value in curve(found, name))
+
+
+def test_fixed_matrices_have_gradients_in_the_first_layer_alone() -> None:
+    found = document_of("-m log10_gradient_query,log10_gradient_key,log10_gradient_value --fixed")
+    for role in ("query", "key"):
+        first, *others = curve(found, f"log10_gradient_{role}")
+        assert first is not None
+        assert others == [None] * 3
+    assert None not in curve(found, "log10_gradient_value")
 
 
 def test_gradients_of_queries_vanish_with_the_residual() -> None:
@@ -437,7 +446,7 @@ def test_an_unknown_measure_is_answered_with_the_known_ones_in_their_order() -> 
 
 
 @pytest.mark.parametrize(
-    "options", ["--kernel cosformer --n 40", "--mask strict&padding:3", "--figure collapse", "--seed 1 --seeds 2"]
+    "options", ["--kernel cosformer --n 40", "--mask causal&left-padding:2", "--figure collapse", "--seed 1 --seeds 2"]
 )
 def test_a_remedy_names_only_options_that_there_are(options: str) -> None:
     known = set(re.findall(r"--[a-z-]+", called("depth", "--help").stdout))
@@ -481,7 +490,8 @@ def test_latex_has_a_row_for_each_layer(options: str) -> None:
     assert (rule, end) == (r"\hline", r"\end{tabular}")
     assert header.startswith("layer & ")
     assert [row.split(" & ")[0] for row in rows] == [str(layer) for layer in LAYERS]
-    assert begin.count("r") - 2 == header.count("&") == rows[0].count("&")  # those of begin and tabular are two
+    columns = begin.removeprefix(r"\begin{tabular}{").removesuffix("}")
+    assert {len(columns) - 1} == {line.count("&") for line in (header, *rows)}
 
 
 @pytest.mark.parametrize("options", ["", "--mask bidirectional,causal,window:2,window:3,window:4,prefix:2,anticausal"])
@@ -525,7 +535,7 @@ def test_no_line_is_wider_than_80_columns(options: str) -> None:
 @pytest.mark.parametrize("mask", [LONG, UNBROKEN])
 @pytest.mark.parametrize(
     "options",
-    ["", "--compare pure,skip", "--compare pure,skip,mlp,skip+mlp --norm none,pre:rms", "--seeds 0:2 --product"],
+    ["", "--compare pure,skip,mlp", "--compare pure,skip,mlp,skip+mlp --norm none,pre:rms", "--seeds 0:2 --product"],
 )
 def test_long_masks_do_not_break_the_width(options: str, mask: str) -> None:
     done = called("depth", *SMALL, "--mask", mask, *options.split())

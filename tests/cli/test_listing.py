@@ -9,11 +9,13 @@ from rankscope.analyzer.analyze import chosen, measures
 from rankscope.analyzer.rank import RULES
 from rankscope.attention.kernels import KERNELS
 from rankscope.attention.masks import MASKS
+from rankscope.attention.pointwise import ACTIVATIONS
 from rankscope.attention.positions import POSITIONS
 from rankscope.generators.ensembles import ENSEMBLES
 from rankscope.generators.initial import INITIALISATIONS
 from rankscope.generators.plans import PLANS
 from rankscope.report.figure import names as figures
+from rankscope.walk import depth_measures
 from tests.process import called
 
 NAMES: dict[str, Callable[[], list[str]]] = {
@@ -22,8 +24,10 @@ NAMES: dict[str, Callable[[], list[str]]] = {
     "positions": POSITIONS.names,
     "ensembles": ENSEMBLES.names,
     "initialisations": INITIALISATIONS.names,
+    "activations": ACTIVATIONS.names,
     "plans": PLANS.names,
     "measures": lambda: [each.name for each in chosen(("all",))],
+    "depth-measures": lambda: [each.name for each in depth_measures()],
     "rules": RULES.names,
     "figures": figures,
 }
@@ -83,6 +87,14 @@ def test_measures_that_are_computed_only_when_named_say_so() -> None:
     named = {name for name, help in listed("measures").items() if help.endswith("Only when named.")}
     assert named == {entry.name for entry in measures() if not entry.function.default}
     assert named == {"dobrushin", "eigenvalues", "offdiagonal_rank", "rank_output", "row_sum"}
+    deep = {name for name, help in listed("depth-measures").items() if help.endswith("Only when named.")}
+    assert deep == {entry.name for entry in depth_measures() if not entry.function.default}
+
+
+@pytest.mark.parametrize("kind", ["measures", "depth-measures"])
+def test_the_help_of_a_measure_is_a_whole_sentence(kind: str) -> None:
+    cut = [name for name, help in listed(kind).items() if not help.removesuffix(" Only when named.").endswith(".")]
+    assert cut == []
 
 
 def test_an_unknown_kind_is_a_mistake_in_usage() -> None:

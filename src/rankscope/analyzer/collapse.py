@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 
 from rankscope.analyzer.measure import finite, unknown
-from rankscope.analyzer.residual import Distance, bounded
-from rankscope.arrays import EPS, Float64, Storage
+from rankscope.analyzer.residual import SAFETY, UNKNOWN, Distance, bounded
+from rankscope.arrays import EPS, UNIT, Float64, Storage
 from rankscope.attention.block import Block
-from rankscope.attention.mixing import Mixing, Split
+from rankscope.attention.mixing import Mixing, Split, Whole
 from rankscope.attention.pointwise import normalised
 from rankscope.attention.scaled import Scaled
 from rankscope.attention.tokens import Tokens
@@ -153,7 +153,10 @@ def log10_residual_naive(plain: Plain) -> Reading:
 def log10_rank1_residual(tokens: Tokens) -> Reading:
     """log₁₀ √(Σ_{i≥2} σ_i²) / ‖X‖_F: the distance from the nearest matrix of rank one, of any shape."""
     _, rest = token_values(tokens)
-    return bounded(rest.log10_norm - tokens.log2_norm * LOG, tokens.error, "singular values of mean and residual")
+    size = tokens.residual.log2_norm if near_consensus(tokens) else tokens.log2_norm
+    lost = 2.0 ** min(size - rest.log2_norm, 60.0) if rest.values.any() else 2.0**60 * tokens.residual.values.any()
+    error = (tokens.error + ROUNDINGS * UNIT) * lost
+    return bounded(rest.log10_norm - tokens.log2_norm * LOG, error, "singular values of mean and residual")
 
 
 # ------------------------------------------------------------------------------------------------ rates over layers
@@ -182,8 +185,9 @@ def residual_rate(history: History) -> Reading:
         return unknown("needs the layer before it" if len(history.logs) < 2 else "a residual is not known")
     step = history.logs[-1] - history.logs[-2]
     slack = sum(history.errors[-2:])
-    if step < -300:
-        return Reading(None, because="below the range of float64", high=1e-300, details={"log10": step})
+    if abs(step) > 300:
+        low, high = (None, 1e-300) if step < 0 else (1e300, None)
+        return Reading(None, because="beyond the range of float64", low=low, high=high, details={"log10": step})
     low, high = (10.0 ** (step + sign * slack) for sign in (-1, 1))
     return Reading(10.0**step, "estimated", "quotient of residuals", low=low, high=high, details={"log10": step})
 
@@ -306,8 +310,17 @@ def of_values(
     return Reading(formula(powers), "estimated", "singular values of mean and residual", details=details)
 
 
+ROUNDINGS: Final = 8.0
+"""Units of roundoff that a decomposition may lose, relative to the largest singular value."""
+
 NEAR: Final = 2.0**-14
 """A residual below this part of the mean: what it does to the mean's singular value is then below rounding."""
+
+
+def near_consensus(tokens: Tokens) -> bool:
+    """Whether the residual is that small."""
+    length = tokens.mean.log2_norm + math.log2(tokens.shape[0]) / 2
+    return tokens.residual.log2_norm - length <= math.log2(NEAR)
 
 
 def token_values(tokens: Tokens) -> tuple[float, Scaled]:
@@ -321,7 +334,7 @@ def token_values(tokens: Tokens) -> tuple[float, Scaled]:
     length = mean.log2_norm + math.log2(n) / 2
     if not rest.values.any():
         return length, Scaled.of(np.zeros(min(tokens.shape) - 1))
-    if rest.log2_norm - length > math.log2(NEAR):
+    if not near_consensus(tokens):
         unit = max(mean.exponent, rest.exponent) if mean.values.any() else rest.exponent
         values = np.linalg.svd(mean.in_units(unit) + rest.in_units(unit), compute_uv=False)
         first = math.log2(values[0]) + unit if values[0] else -math.inf
@@ -347,9 +360,8 @@ def log10_dobrushin(mixing: Mixing) -> Reading:
     largest = max(
         (float(np.abs(rows[i + 1 :] - rows[i]).sum(axis=1).max(initial=0.0)) for i in range(len(rows))), default=0
     )
-    if not largest:
-        return unknown("all rows are equal: the coefficient is zero")
-    return bounded(math.log10(largest / 2) + mixing.rest.exponent * LOG, mixing.error, "all pairs of rows")
+    value = (math.log10(largest / 2) if largest else -math.inf) + mixing.rest.exponent * LOG
+    return bounded(value, mixing.rest_error, "all pairs of rows", "all rows are equal")
 
 
 @depth_measure("attention")
@@ -357,17 +369,19 @@ def log10_contraction_bound(mixing: Mixing) -> Reading:
     """log₁₀ max tanh(ω/4), ω the range of the differences of two rows of scores: bounds the Dobrushin coefficient."""
     if isinstance(mixing, Split):
         rows, exponent = mixing.scores.values, mixing.scores.exponent
+    elif isinstance(mixing, Whole) and mixing.beyond is not None:
+        return unknown("rows do not add up to one")
     else:
         if not (mixing.matrix > 0).all():
             return Reading(0.0, "estimated", "two queries see different keys: ω is infinite")
         rows, exponent = np.log(mixing.matrix), 0
     ranges = (np.ptp(rows[i + 1 :] - rows[i], axis=1).max(initial=0.0) for i in range(len(rows)))
     omega = max(map(float, ranges), default=0.0)
-    if not omega:
-        return unknown("all rows of scores differ by constants: the bound is zero")
-    quarter = math.log2(omega) + exponent - 2
+    quarter = math.log2(omega) + exponent - 2 if omega else -math.inf
     value = math.log10(math.tanh(2.0**quarter)) if quarter > -20 else quarter * LOG
-    found = bounded(value, mixing.error, "all pairs of rows")
+    found = bounded(value, mixing.rest_error, "all pairs of rows", "all rows are equal")
+    if not omega:
+        return found
     return replace(found, details={"log10_omega": (quarter + 2) * LOG, "within_lemma": 2.0 ** (quarter + 2) <= LEMMA})
 
 
@@ -379,13 +393,20 @@ def eigenvalue_2(mixing: Mixing) -> Reading:
     if len(matrix) == 1:
         return unknown("a matrix of one row has one eigenvalue")
     if lower or upper:
-        diagonal = np.sort(np.diagonal(matrix))[::-1]
+        diagonal = np.sort(np.abs(np.diagonal(matrix)))[::-1]
         return Reading(float(diagonal[1]), "estimated", "the diagonal of a triangular matrix")
+    if isinstance(mixing, Whole) and mixing.beyond is not None:
+        return Reading(float(np.sort(np.abs(np.linalg.eigvals(matrix)))[-2]), "estimated", "eigenvalues of A")
     rest = mixing.rest
     largest = float(np.abs(np.linalg.eigvals(rest.values)).max())
-    log = (math.log10(largest) if largest else -math.inf) + rest.exponent * LOG
-    details = {"log10": log} if math.isfinite(log) else {}
-    return Reading(10.0 ** max(log, -320), "estimated", "eigenvalues of A less equal rows", details=details)
+    if not largest:
+        return Reading(0.0, "estimated", "all rows are equal")
+    log, method = math.log10(largest) + rest.exponent * LOG, "eigenvalues of A less equal rows"
+    if SAFETY * mixing.rest_error > UNKNOWN:
+        return Reading(None, because="lost to rounding: rows of A differ by no more", method=method, high=10.0**log)
+    if log < -300:
+        return Reading(None, because="below the range of float64", method=method, high=1e-300, details={"log10": log})
+    return Reading(10.0**log, "estimated", method, details={"log10": log})
 
 
 @depth_measure("maps")

@@ -63,8 +63,7 @@ class Graph:
                 if found.all(axis=0).any():
                     return count
             return None
-        step = self.layers[0]
-        return first_power(step) if np.diagonal(step).all() else first_product(step)
+        return first_power(self.layers[0])
 
 
 def product(later: Boolean, earlier: Boolean) -> Boolean:
@@ -73,10 +72,15 @@ def product(later: Boolean, earlier: Boolean) -> Boolean:
 
 
 def first_power(step: Boolean) -> int | None:
-    """The least power of a pattern with its diagonal that has a full column, by doubling and then by halves."""
+    """The least power of a pattern that has a full column, by doubling and then by halves.
+
+    Once there is one it stays, for every row sees some key; of n tokens it appears within n² layers, or never.
+    """
+    if not step.any(axis=1).all():
+        return None
     powers = [step]
     while not powers[-1].all(axis=0).any():
-        if len(powers) > 1 and np.array_equal(powers[-1], powers[-2]):
+        if 1 << (len(powers) - 1) > len(step) ** 2:
             return None
         powers.append(product(powers[-1], powers[-1]))
     if len(powers) == 1:
@@ -87,16 +91,6 @@ def first_power(step: Boolean) -> int | None:
         if not tried.all(axis=0).any():
             count, found = count + (1 << exponent), tried
     return count + 1
-
-
-def first_product(step: Boolean) -> int | None:
-    """The same without the diagonal, power by power: a full column appears within n² layers of a pattern, or never."""
-    found = step
-    for count in range(1, 2 * len(step) + 1):
-        if found.all(axis=0).any():
-            return count
-        found = product(step, found)
-    return None
 
 
 @depth_measure("mask", default=True)
@@ -123,6 +117,8 @@ def log10_wu_gap(graph: Graph) -> Reading:
     if not math.isfinite(graph.log_smallest):
         return unknown("a weight is zero in float64")
     power = graph.radius * graph.log_smallest
+    if power >= 0:
+        return Reading(0.0, "estimated", "every weight that is seen is one")
     gap = -math.expm1(math.log1p(-math.exp(power)) / graph.radius) if -30 < power < 0 else 0.0
     value = math.log10(gap) if gap else (power - math.log(graph.radius)) / math.log(10)
     method = "Theorem 1 of Wu et al. 2024 (arXiv 2405.18781), ε the least weight in this run"

@@ -75,7 +75,7 @@ def summed(tokens: Tokens, layers: Sequence[Sequence[Step]], skip: bool) -> list
 
 def of_one(tokens: Tokens, layers: Sequence[Sequence[Step]], length: int, share: float, seed: int) -> Length:
     """What single paths of one length leave."""
-    count = math.comb(len(layers), length) * math.prod([len(layers[0])] * length)
+    count = counts(layers)[0][length]
     paths = every(layers, length) if count <= MOST else sampled(layers, length, seed)
     logs = [value for path in paths if math.isfinite(value := relative(tokens, path))]
     followed = count if count <= MOST else SAMPLE
@@ -97,12 +97,27 @@ def every(layers: Sequence[Sequence[Step]], length: int) -> Iterator[list[Step]]
         yield from (list(path) for path in itertools.product(*chosen))
 
 
+def counts(layers: Sequence[Sequence[Step]]) -> list[list[int]]:
+    """For each layer how many paths of each length go on from there: all of them for the first."""
+    found = [[1] + [0] * len(layers)]
+    for heads in reversed(layers):
+        after = found[0]
+        found.insert(0, [1, *(after[k] + len(heads) * after[k - 1] for k in range(1, len(after)))])
+    return found
+
+
 def sampled(layers: Sequence[Sequence[Step]], length: int, seed: int) -> Iterator[list[Step]]:
     """Paths of one length, each with the same probability."""
     random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(length,)))
+    ahead = counts(layers)
     for _ in range(SAMPLE):
-        chosen = sorted(random.choice(len(layers), size=length, replace=False).tolist())
-        yield [layers[layer][int(random.integers(len(layers[layer])))] for layer in chosen]
+        path: list[Step] = []
+        for layer, heads in enumerate(layers):
+            left = length - len(path)
+            taken = 0 if left == 0 else len(heads) * ahead[layer + 1][left - 1] / ahead[layer][left]
+            if random.random() < taken:
+                path.append(heads[int(random.integers(len(heads)))])
+        yield path
 
 
 def relative(tokens: Tokens, path: Sequence[Step]) -> float:

@@ -30,14 +30,16 @@ Centre = Literal["mean", "first", "minimiser"]
 NormName = Literal["frobenius", "l1", "linf", "composite", "spectral"]
 
 
-def bounded(value: float, error: float, method: str) -> Reading:
-    """A decimal logarithm of something that is known to a relative error; null with a bound where that is large."""
+def bounded(value: float, error: float, method: str, zero: str = "all tokens are equal") -> Reading:
+    """A decimal logarithm of something that is known to a relative error; null with a bound where that is large, and
+    with the reason why it is zero where it is.
+    """
     if SAFETY * error > UNKNOWN:
         because = "lost to rounding: attention held as float64 numbers keeps no smaller differences of its rows"
         high = value + math.log10(1 + SAFETY * min(error, 1e15))
         return Reading(None, because=because, method=method, high=high if math.isfinite(high) else None)
     if not math.isfinite(value):
-        return unknown("zero: all tokens are equal" if value < 0 else "not finite")
+        return unknown(f"zero: {zero}" if value < 0 else "not finite")
     slack = SAFETY * error / math.log(10) + 4 * EPS * abs(value)
     return Reading(
         value, "estimated", f"{method}; rounding errors as they accumulate", low=value - slack, high=value + slack
@@ -106,9 +108,9 @@ class Distance:
             return value, value, "from the medians of columns, which are nearest"
         low, row = nearest_row(rest)
         if norm == "linf":
-            return low, measured(rest - row), "from the nearest row by linear programming"
+            return low, min(measured(rest - row), measured(rest)), "from the nearest row by linear programming"
         least = math.sqrt(NORMS["l1"](median) * low)
-        return least, min(measured(median), measured(rest - row)), "from the nearest rows in both norms"
+        return least, min(map(measured, (median, rest - row, rest))), "from the nearest rows in both norms"
 
 
 def nearest_row(rest: Float64) -> tuple[float, Float64]:

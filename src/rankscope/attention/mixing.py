@@ -55,6 +55,11 @@ class Mixing(ABC):
     def rest(self) -> Scaled:
         """A less equal rows: the differences between its rows are those of A."""
 
+    @property
+    @abstractmethod
+    def rest_error(self) -> float:
+        """The relative error of `rest`."""
+
     @abstractmethod
     def __call__(self, values: Tokens, low: float = 1.0, high: float = 1.0) -> Tokens:
         """(low·11ᵀ/n + high·(A − 11ᵀ/n)) times the values."""
@@ -75,6 +80,10 @@ class Split(Mixing):
     @property
     def rest(self) -> Scaled:
         return self.own
+
+    @property
+    def rest_error(self) -> float:
+        return self.error
 
     @property
     def matrix(self) -> Float64:
@@ -108,6 +117,11 @@ class Whole(Mixing):
     @property
     def rest(self) -> Scaled:
         return Scaled.of(self.weights - self.weights.mean(axis=0))
+
+    @property
+    def rest_error(self) -> float:
+        held = Scaled.of(self.weights)
+        return self.error + relative(self.rounding * held.norm, held.exponent, self.rest)
 
     def __call__(self, values: Tokens, low: float = 1.0, high: float = 1.0) -> Tokens:
         n, unit = values.shape[0], values.residual.exponent

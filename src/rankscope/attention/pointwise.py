@@ -123,11 +123,24 @@ def normalised(tokens: Tokens, kind: Norm, epsilon: float) -> Tokens:
     change = (
         linear + small * (square - square.mean())
     ) / level  # the mean square of token i is level·(1 + small·change)
-    near = below < -900
-    factor = -change / 2 if near else np.expm1(np.log1p(small * change) * -0.5) / small
+    factor = shrinking(small * change) / small if below >= -900 else -change / 2
+    short = small * change < -0.5  # tokens much shorter than others: their squares would cancel
+    if short.any():
+        squares = ((m + small * r[short]) ** 2).mean(axis=1) + floor
+        lost = ((np.abs(m) + small * np.abs(r[short])) ** 2).mean(axis=1) * (4 * UNIT) ** 2
+        if (squares <= lost).any():
+            raise error(
+                "RS122", "a token that is zero, or below the rounding of others", "give the norm an epsilon above 0"
+            )
+        factor[short] = (np.sqrt(level / squares) - 1) / small
     moved = Scaled.of(r * (1 + small * factor[:, None]) + factor[:, None] * m, rest.exponent)
     scale = 1 / math.sqrt(level)
     lost = scale * 4 * UNIT * float(np.linalg.norm(np.abs(r) + np.abs(factor[:, None] * m)))
     found = Scaled(moved.values, moved.exponent - unit) * scale
     kept = passed_on(tokens.error, relative(rest.norm * scale, rest.exponent - unit, found))
     return split(Scaled.of(m) * scale, found, kept, lost, rest.exponent - unit)
+
+
+def shrinking(change: Float64) -> Float64:
+    """(1 + x)^(−½) − 1; of no use for x near −1."""
+    return np.asarray(np.expm1(np.log1p(np.maximum(change, -0.5)) * -0.5))

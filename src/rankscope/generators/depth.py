@@ -225,6 +225,9 @@ class Stack:
         if self.given_blocks is not None and len(self.given_blocks) != self.layers:
             given = f"{len(self.given_blocks)} blocks for {self.layers} layers"
             raise error("RS101", given, "give as many blocks as layers")
+        counts = {len(block.heads) for block in self.given_blocks or ()} | {self.heads}
+        if len(counts) > 1:
+            raise error("RS101", f"blocks of {sorted(counts)} heads", "give every block the same number of heads")
 
     # -------------------------------------------------------------------------------------------- what it is made of
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from rankscope.records import Record, Table, mean_and_deviation
-from rankscope.report.cells import columns_of, number, printable, short, shortened, value_text
+from rankscope.report.cells import columns_of, number, parted, printable, short, shortened, value_text
 from rankscope.report.descent import Network, first_below, fit, floor_of, networks, stopped
 
 HEADINGS: Final = {
@@ -30,6 +30,12 @@ FIRST: Final = ("log10_residual", "log10_residual_naive", "residual_order", "res
 MOST_ROWS: Final = 26
 """Layers of a deeper network that are printed: every second, or every fifth …"""
 
+MOST_DIFFERENCES: Final = 4
+"""Differences between networks that are printed one by one."""
+
+AT_FLOOR: Final = "at its rounding floor"
+"""What a residual of plain arithmetic says where it shows nothing but rounding."""
+
 COLLAPSED: Final = -10.0
 """log₁₀ of the relative residual from which tokens count as one in a list of networks."""
 
@@ -45,7 +51,8 @@ def to_lines(table: Table, width: int) -> list[str]:
 
 def heading(found: list[Network]) -> str:
     """What the networks have in common."""
-    name = printable(found[0].label) if len(found) == 1 else f"{len(found)} networks"
+    common = parted([printable(each.label) for each in found])[0]
+    name = printable(found[0].label) if len(found) == 1 else f"{len(found)} networks   {common}".rstrip()
     matrix = found[0].matrix
     network = matrix.network or {}
     same = [each.matrix for each in found]
@@ -92,17 +99,15 @@ def thinned(layers: list[int]) -> list[int]:
 
 
 def side_by_side(found: list[Network]) -> tuple[list[str], list[list[str]]]:
-    """The residuals of a few networks, layer by layer."""
-    mains = [each.main for each in found]
+    """The residuals of a few networks, layer by layer: means over seeds, with their deviation at the end."""
     layers = thinned(sorted({layer for each in found for name in each.layers for layer in each.layers[name]}))
     rows = [
-        [
-            str(layer),
-            *("" if main is None else cell(each, main, layer) for each, main in zip(found, mains, strict=True)),
-        ]
+        [str(layer), *("" if each.main is None else mean_of(each, each.main, layer) for each in found)]
         for layer in layers
     ]
-    return ["layer", *(printable(each.label) for each in found)], rows
+    if any(each.count > 1 for each in found):
+        rows.append([f"{layers[-1]} ±", *(spread_of(each, each.main or "", layers[-1]) for each in found)])
+    return ["layer", *parted([printable(each.label) for each in found])[1]], rows
 
 
 def listed(found: list[Network]) -> tuple[list[str], list[list[str]]]:
@@ -113,7 +118,9 @@ def listed(found: list[Network]) -> tuple[list[str], list[list[str]]]:
         last = max(means, default=None)
         end = "—" if last is None or each.main is None else cell(each, each.main, last)
         below = first_below(means, COLLAPSED)
-        rows.append([printable(each.label), end, fall(each), "never" if below is None else str(below)])
+        rows.append([each.label, end, fall(each), "never" if below is None else str(below)])
+    rests = parted([printable(each.label) for each in found])[1]
+    rows = [[rest, *row[1:]] for rest, row in zip(rests, rows, strict=True)]
     return ["", "log₁₀ r at the end", "falls", "below 10⁻¹⁰ at"], rows
 
 
@@ -126,16 +133,32 @@ def fall(network: Network) -> str:
 
 
 def cell(network: Network, measure: str, layer: int) -> str:
-    """The value at one layer: the mean over seeds with its deviation, or over heads; what is known instead of it."""
+    """The value at one layer, the mean over heads, or over seeds with its deviation."""
+    spread = spread_of(network, measure, layer)
+    return " ± ".join([mean_of(network, measure, layer), *([spread] if spread else [])])
+
+
+def spread_of(network: Network, measure: str, layer: int) -> str:
+    """The standard deviation over seeds at one layer, where all have a value."""
+    rows = network.layers.get(measure, {}).get(layer, [])
+    values = [float(r.value) for r in rows if r.value is not None]
+    if network.count < 2 or len(values) < len(rows) or len(values) < 2 or any(r.because == AT_FLOOR for r in rows):
+        return ""
+    return short(mean_and_deviation(values)[1] or 0.0)
+
+
+def mean_of(network: Network, measure: str, layer: int) -> str:
+    """The mean at one layer over heads and seeds, or what is known instead of it."""
     rows = network.layers.get(measure, {}).get(layer, [])
     values = [float(r.value) for r in rows if r.value is not None]
     if not rows:
         return ""
+    if any(r.because == AT_FLOOR for r in rows):
+        return "floor"
     if len(values) < len(rows):
         return value_text(rows[0], network.matrix) if len(rows) == 1 else "—"
-    mean, deviation = mean_and_deviation(values)
-    text = close_to_one(rows) or number(mean, 4 if abs(mean) < 1e4 else 6)
-    return f"{text} ± {short(deviation)}" if network.count > 1 and deviation else text
+    mean = mean_and_deviation(values)[0]
+    return close_to_one(rows) or number(mean, 4 if abs(mean) < 1e4 else 6)
 
 
 def close_to_one(rows: list[Record]) -> str:
@@ -188,7 +211,9 @@ def legend(table: Table, found: list[Network], header: list[str]) -> Iterator[st
     centre, absolute = table.study.get("centre", "mean"), table.study.get("absolute", False)
     if any(each.main == "log10_residual" for each in found):
         row = {"mean": "the mean of the tokens", "first": "the first token", "minimiser": "the nearest row"}[centre]
-        yield f"r = ‖X − 1xᵀ‖_F{'' if absolute else ' / ‖X‖_F'}, x {row}; a layer's row holds the tokens that enter it."
+        norm = "" if absolute else " / ‖X‖_F"
+        seeds = "; means over seeds, ± their standard deviation" if any(each.count > 1 for each in found) else ""
+        yield f"r = ‖X − 1xᵀ‖_F{norm}, x {row}; a layer's row holds the tokens that enter it{seeds}."
     yield from of_masks(found)
     for each in found:
         yield from of_paths(each)
@@ -244,16 +269,18 @@ def of_products(table: Table) -> Iterator[str]:
 
 
 def of_differences(found: list[Network]) -> Iterator[str]:
-    """What one part changes, over seeds."""
-    for each in found:
-        for r in each.whole:
-            if r.measure == "log10_residual_difference":
-                ends = f"{number(r.low or 0, 4)} … {number(r.high or 0, 4)}"
-                other = printable(str(r.details["without"]))
-                yield (
-                    f"{printable(each.label)} less {other}: log₁₀ r {number(float(r), 4)} ({ends}) at layer {r.layer}, "
-                    f"{r.details['seeds']} seeds, paired, 95 %."
-                )
+    """What one part changes, over seeds, unless that is much."""
+    every = [(each, r) for each in found for r in each.whole if r.measure == "log10_residual_difference"]
+    if len(every) > MOST_DIFFERENCES:
+        yield f"{len(every)} paired differences over seeds with their intervals are in --format csv and json."
+        return
+    for each, r in every:
+        ends = f"{number(r.low or 0, 4)} … {number(r.high or 0, 4)}"
+        other = printable(str(r.details["without"]))
+        yield (
+            f"{printable(each.label)} less {other}: log₁₀ r {number(float(r), 4)} ({ends}) at layer {r.layer}, "
+            f"{r.details['seeds']} seeds, paired, 95 %."
+        )
 
 
 def failures(table: Table) -> Iterator[str]:
@@ -302,7 +329,7 @@ def of_curve(network: Network) -> Iterator[str]:
         else (f", by a factor {number(found.factor or 0, 3)} in each layer ({found.first} to {found.last})")
     )
     stays = " stays at" if found is None and means[last] > -2 else " falls to"
-    end = number(means[last], 4 if abs(means[last]) < 1e4 else 10)
+    end = number(means[last], 4 if abs(means[last]) < 1e4 else 6)
     yield f"{printable(network.label)}: the residual{stays} 10^{end} after {last} layers{how}."
     layer, floor = stopped(network), floor_of(network)
     if layer is not None and floor is not None:

@@ -29,6 +29,15 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in text)
 
 
+def parted(labels: list[str]) -> tuple[str, list[str]]:
+    """The first words that all labels share, and what is left of each, which is never nothing."""
+    words = [label.split() for label in labels]
+    count = 0
+    while all(len(each) > count + 1 and each[count] == words[0][count] for each in words):
+        count += 1
+    return " ".join(words[0][:count]), [" ".join(each[count:]) for each in words]
+
+
 def counted(number: int, noun: str) -> str:
     """A number with its noun in the right form."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -88,15 +88,15 @@ def networks(table: Table) -> list[Network]:
 def kind_of(matrix: Matrix) -> tuple[Any, ...]:
     """What networks share that differ in their seeds alone."""
     network = matrix.network or {}
-    return matrix.label, matrix.rows, matrix.d, network.get("layers"), network.get("heads")
+    return matrix.label, matrix.rows, matrix.d, network.get("layers"), network.get("heads"), matrix.dtype
 
 
 def told_apart(network: Network, others: list[Network]) -> str:
     """The sizes by which a network differs from others that are called the same."""
     own = kind_of(network.matrix)
     same = [kind_of(each.matrix) for each in others if each.matrix.label == own[0]]
-    names = ("", "n", "d", "layers", "heads")
-    return "".join(f" {names[i]} {own[i]}" for i in range(1, 5) if len({kind[i] for kind in same}) > 1)
+    names = ("", " n", " d", " layers", " heads", "")
+    return "".join(f"{names[i]} {own[i]}" for i in range(1, 6) if len({kind[i] for kind in same}) > 1)
 
 
 def fit(values: dict[int, float]) -> Fit | None:

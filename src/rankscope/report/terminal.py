@@ -16,6 +16,7 @@ from rankscope.report.cells import (
     marked,
     null_text,
     number,
+    parted,
     printable,
     reason,
     shortened,
@@ -224,15 +225,6 @@ def listed(table: Table, width: int) -> list[str]:
     left_out = len(present) - sum(name in present for name in shown)
     more = f"; {left_out} more measures with --format csv or json" if left_out > 0 else ""
     return [*lines, *footer(table, width, more)]
-
-
-def parted(labels: list[str]) -> tuple[str, list[str]]:
-    """The first words that all labels share, and what is left of each, which is never nothing."""
-    words = [label.split() for label in labels]
-    count = 0
-    while all(len(each) > count + 1 and each[count] == words[0][count] for each in words):
-        count += 1
-    return " ".join(words[0][:count]), [" ".join(each[count:]) for each in words]
 
 
 def heading_of(name: str) -> str:

@@ -1,0 +1,439 @@
+"""A study of depth as people read it: every value where it belongs, nothing cut off, nothing that is not so."""
+
+import math
+import re
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from rankscope.records import Matrix, Record, Table
+from rankscope.report.by_layer import MOST_ROWS, grid, heading, sentences, thinned, to_lines
+from rankscope.report.cells import columns_of
+from rankscope.report.descent import networks
+from rankscope.report.terminal import to_text
+from tests.report.canned import HOSTILE, matrix, record
+
+
+def network(identity: int = 0, label: str = "pure causal", layers: int = 4, **fields: Any) -> Matrix:
+    fields = {"size": 12, "d": 3, "mask": "causal", "network": {"layers": layers, "heads": 1}, **fields}
+    return matrix(identity, label, **fields)
+
+
+def curve(values: list[Any], measure: str = "log10_residual", **fields: Any) -> list[Record]:
+    return [record(measure, value, layer=layer, **{"seed": 0, **fields}) for layer, value in enumerate(values)]
+
+
+def study(records: list[Record], matrices: list[Matrix] | None = None, **options: Any) -> Table:
+    return Table(options, [network()] if matrices is None else matrices, records, [])
+
+
+def together(curves: dict[str, list[Any]], measure: str = "log10_residual") -> Table:
+    """A network for each label."""
+    records = [each for i, values in enumerate(curves.values()) for each in curve(values, measure, matrix=i)]
+    return study(records, [network(i, label) for i, label in enumerate(curves)])
+
+
+def over_seeds(values: list[list[float | None]]) -> Table:
+    """One network, with the residuals of each seed."""
+    records = [each for i, listed in enumerate(values) for each in curve(listed, matrix=i, seed=i)]
+    return study(records, [network(i) for i in range(len(values))])
+
+
+def shown(table: Table) -> dict[str, dict[str, str]]:
+    """The cells of the grid by the name of their row and column."""
+    header, rows = grid(table)
+    return {row[0]: dict(zip(header[1:], row[1:], strict=True)) for row in rows}
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def said(table: Table) -> str:
+    return " ".join(sentences(table))
+
+
+FALLING = [-0.1, -0.5, -2.25, -7.125, -21.5]
+
+# ---------------------------------------------------------------------------------------------------------- one network
+
+
+def test_one_network_is_shown_to_the_last_space() -> None:
+    rates = curve([None, 0.25, 1e-3, 2e-5, 3e-15], "residual_rate")
+    radius = [record("centre_nodes", 1, guarantee="proved"), record("mask_radius", 1, guarantee="proved")]
+    assert to_text(study([*curve(FALLING), *rates, *radius])).splitlines() == [
+        "pure causal   n 12   d 3   heads 1   layers 4   seed 0",
+        "",
+        "layer  log₁₀ r   rate",
+        "0         −0.1      —",
+        "1         −0.5   0.25",
+        "2        −2.25  0.001",
+        "3       −7.125  2e−05",
+        "4        −21.5  3e−15",
+        "",
+        "r = ‖X − 1xᵀ‖_F / ‖X‖_F, x the mean of the tokens; a layer's row holds the",
+        "tokens that enter it.",
+        "causal: 1 of 12 tokens reach all others; one token reaches all after 1 [proved].",
+        "",
+        "pure causal: the residual falls to 10^−21.5 after 4 layers, by increments with",
+        "order 2.95.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "r = ‖X − 1xᵀ‖_F / ‖X‖_F, x the mean of the tokens;"),
+        ({"centre": "first"}, "r = ‖X − 1xᵀ‖_F / ‖X‖_F, x the first token;"),
+        ({"centre": "minimiser", "absolute": True}, "r = ‖X − 1xᵀ‖_F, x the nearest row;"),
+    ],
+)
+def test_the_legend_says_which_residual_it_is(options: dict[str, Any], expected: str) -> None:
+    assert expected in words(to_text(study(curve(FALLING), **options)))
+
+
+def test_the_heading_leaves_out_what_networks_do_not_share() -> None:
+    found = networks(study(curve(FALLING), [network(0), network(1, "skip causal", layers=8, d=5)]))
+    assert heading(found).split("   ")[0] == "2 networks"
+    assert heading(found).split("   ")[-3:] == ["n 12", "heads 1", "seed 0"]
+
+
+def test_heads_of_a_layer_are_averaged_without_a_deviation() -> None:
+    rows = [record("effective_rank", value, layer=0, head=head, seed=0) for head, value in enumerate((2.0, 4.0))]
+    assert shown(study(rows)) == {"0": {"eff. A": "3"}}
+
+
+def test_what_has_no_value_at_the_last_layer_is_left_blank() -> None:
+    found = shown(study([*curve([-1.0, -2.0]), *curve([5.0], "effective_rank")]))
+    assert [found[layer]["eff. A"] for layer in "01"] == ["5", ""]
+
+
+def test_seeds_are_shown_as_mean_and_deviation() -> None:
+    table = over_seeds([[-0.5, -1.0], [-0.75, -3.0], [-1.0, -5.0]])
+    assert [row["log₁₀ r"] for row in shown(table).values()] == ["−0.75 ± 0.25", "−3 ± 2"]
+    assert "3 seeds" in to_text(table).splitlines()[0]
+
+
+def test_a_mean_over_seeds_of_which_one_is_unknown_is_a_dash() -> None:
+    found = shown(over_seeds([[-1.0, -2.0], [-3.0, None]]))
+    assert [row["log₁₀ r"] for row in found.values()] == ["−2 ± 1.4", "—"]
+
+
+# -------------------------------------------------------------------------------------------------------------- values
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, "—"),
+        ({"high": -250.25}, "≤ −250.25"),
+        ({"low": 3.5}, "≥ 3.5"),
+        ({"low": -2.5, "high": -1.5}, "−2.5 … −1.5"),
+    ],
+)
+def test_what_is_not_known_is_a_bound_or_a_dash(fields: dict[str, float], expected: str) -> None:
+    rows = [*curve([-1.0]), record("log10_residual", None, layer=1, seed=0, **fields)]
+    assert shown(study(rows))["1"]["log₁₀ r"] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (-0.00012345678, "−0.0001235"),
+        (-9999.4, "−9999"),
+        (-113978.25, "−113978"),
+        (-1.23456789e10, "−1.23457e+10"),
+        (0.0, "0"),
+    ],
+)
+def test_numbers_keep_four_digits_or_more(value: float, expected: str) -> None:
+    assert shown(study(curve([value])))["0"]["log₁₀ r"] == expected
+
+
+@pytest.mark.parametrize(
+    ("lacking", "expected"),
+    [
+        (-0.5, "0.6838"),
+        (-3.9, "0.9999"),
+        (-4.5, "1−3.2e−05"),
+        (-7.0, "1−1.0e−07"),
+        (-250.0, "1−1.0e−250"),
+        (-400.5, "1−10^−400.5"),
+        (-123456.0, "1−10^−1.235e+05"),
+    ],
+)
+def test_a_cosine_near_one_is_shown_by_what_it_lacks(lacking: float, expected: str) -> None:
+    rows = curve([1 - 10.0**lacking], "token_cosine", details={"log10_one_minus": lacking})
+    assert shown(study(rows))["0"]["cosine"] == expected
+
+
+def test_a_network_that_was_not_measured_says_why() -> None:
+    refused = record("log10_residual", None, matrix=1, because="no", status="refused", code="RS110")
+    table = study([*curve(FALLING), refused], [network(0), network(1, "skip causal")])
+    assert "skip causal was not measured. RS110: no" in words(to_text(table))
+    assert "−21.5" in to_text(table)
+
+
+# ------------------------------------------------------------------------------------------------------------ thinning
+
+
+@pytest.mark.parametrize("last", [1, 12, 25, 26, 40, 41, 51, 52, 99, 129, 500, 5000])
+def test_a_deep_network_is_shown_at_equal_steps_and_at_its_end(last: int) -> None:
+    kept = thinned(list(range(last + 1)))
+    assert kept[0] == 0
+    assert kept[-1] == last
+    assert len(kept) <= MOST_ROWS + 1
+    assert len({b - a for a, b in pairwise(kept[:-1])}) <= 1
+    assert last > 25 or kept == list(range(last + 1))
+
+
+def test_the_last_layer_of_a_deep_network_is_printed() -> None:
+    lines = to_text(study(curve([-0.5 * layer for layer in range(42)]), [network(layers=41)])).splitlines()
+    rows = [line.split() for line in lines if re.match(r"\d", line)]
+    assert rows[:2] == [["0", "0"], ["2", "−1"]] or rows[:2] == [["0", "−0"], ["2", "−1"]]
+    assert rows[-2:] == [["40", "−20"], ["41", "−20.5"]]
+    assert len(rows) == 22
+
+
+# ----------------------------------------------------------------------------------------------------- several networks
+
+
+def test_a_few_networks_stand_side_by_side() -> None:
+    table = together({"pure causal": FALLING, "skip causal": [-0.1, -0.1, -0.2, -0.2, -0.25]})
+    header, *rows = grid(table)[1]
+    assert grid(table)[0] == ["layer", "pure causal", "skip causal"]
+    assert header == ["0", "−0.1", "−0.1"]
+    assert rows[-1] == ["4", "−21.5", "−0.25"]
+    assert to_text(table).splitlines()[0] == "2 networks   n 12   d 3   heads 1   layers 4   seed 0"
+
+
+def test_columns_do_not_touch() -> None:
+    table = together({f"a{i}": [-12345.678, -1.0 / 3] for i in range(6)})
+    row = next(line for line in to_lines(table, 80) if line.startswith("0 "))
+    assert row.split()[1:] == ["−12345.7"] * 6
+
+
+def test_many_networks_have_a_row_each_with_their_fall_and_collapse() -> None:
+    falls: dict[str, list[Any]] = {
+        "a": [-0.5, -1.5, -4.5, -13.5, -40.5],
+        "b": [-0.3 * layer for layer in range(5)],
+        "c": [-0.1] * 5,
+    }
+    table = together({f"{name} window:{i}": falls[name] for i in range(3) for name in falls})
+    found = shown(table)
+    assert len(found) == 9
+    assert list(found["a window:0"].values()) == ["−40.5", "order 3.00", "3"]
+    assert list(found["b window:2"].values()) == ["−1.2", "×0.501 a layer", "never"]
+    assert list(found["c window:1"].values()) == ["−0.1", "—", "never"]
+
+
+def test_networks_without_a_residual_have_a_dash_in_a_list() -> None:
+    table = together({f"a{i}": [None, None] for i in range(7)})
+    assert all("—" in row.values() for row in shown(table).values())
+    assert said(table) == ""
+
+
+@pytest.mark.parametrize("measure", ["token_cosine", "effective_rank", "residual_rate"])
+@pytest.mark.parametrize("count", [2, 7])
+def test_several_networks_show_what_was_measured_of_them(measure: str, count: int) -> None:
+    table = together({f"a{i}": [0.5, 0.125 * (i + 1)] for i in range(count)}, measure)
+    text = to_text(table)
+    assert [i for i in range(count) if f"{0.125 * (i + 1):g}" not in text] == []
+
+
+def test_rows_of_a_list_can_be_told_apart_however_long_their_labels_are() -> None:
+    masks = ["causal & window:128 | (prefix:4 & ~dilated:3)", "causal & window:256 | (prefix:4 & ~dilated:3)"]
+    names = [f"{design} {mask}{norm}" for design in ("pure", "mlp") for mask in masks for norm in ("", " pre-norm")]
+    lines = to_lines(together(dict.fromkeys(names, FALLING)), 80)
+    rows = [line.partition("  ")[0] for line in lines if "−21.5" in line]
+    assert len(rows) == len(set(rows)) == 8
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 6])
+@pytest.mark.parametrize("length", [10, 30, 60, 200])
+def test_no_network_is_lost_however_long_its_label_is(length: int, count: int) -> None:
+    table = together({f"{i}{'x' * length}": [-0.5, -3.25 - i] for i in range(count)})
+    text = to_text(table)
+    assert [i for i in range(count) if f"−{3.25 + i:g}" not in text.partition("\nr = ")[0]] == []
+
+
+# --------------------------------------------------------------------------------------------------------------- notes
+
+
+def test_masks_say_who_reaches_whom_once_each() -> None:
+    records = []
+    for i, (nodes, radius) in enumerate([(1, 1), (1, 1), (12, 6), (0, None)]):
+        records += curve(FALLING, matrix=i)
+        records += [record("centre_nodes", nodes, matrix=i), record("mask_radius", radius, matrix=i)]
+    masks = ["causal", "causal", "window:3", "packed:4"]
+    labels = ["pure causal", "skip causal", "pure window:3", "pure packed:4"]
+    made = [network(i, label, mask=mask) for i, (label, mask) in enumerate(zip(labels, masks, strict=True))]
+    text = words(to_text(study(records, made)))
+    assert text.count("causal: 1 of 12 tokens reach all others; one token reaches all after 1 [proved].") == 1
+    assert "window:3: 12 of 12 tokens reach all others; one token reaches all after 6 [proved]." in text
+    assert "packed:4: 0 of 12 tokens reach all others; no token reaches all [proved]." in text
+
+
+def test_a_mask_with_a_centre_does_not_say_that_no_token_reaches_all() -> None:
+    rows = [record("centre_nodes", 1, guarantee="proved"), record("mask_radius", None)]  # as the strict triangle gives
+    assert "1 of 12 tokens reach all others; no token reaches all [" not in words(
+        to_text(study([*curve(FALLING), *rows]))
+    )
+
+
+def test_paths_are_listed_by_length_with_their_share() -> None:
+    rows = []
+    for length, (value, share) in enumerate([(-0.25, 0.75), (None, 0.25)]):
+        fields: dict[str, Any] = {"over": f"paths of length {length}", "details": {"length": length}}
+        rows += [record("log10_path_residual", value, **fields), record("path_share", share, **fields)]
+    text = words(to_text(study([*curve(FALLING), *rows])))
+    assert "Paths of pure causal by length, log₁₀ of their mean residual (share in the output's): " in text
+    assert "0: −0.25 (0.75); 1: — (0.25)." in text
+
+
+def test_products_say_what_they_are_with_their_guarantee() -> None:
+    rows = [
+        record("rank_exact", None, matrix=1, low=3, high=8, guarantee="proved", over="layers-product"),
+        record("logdet", -29.5, matrix=1, sign=-1, over="layers-product"),
+    ]
+    table = study([*curve(FALLING), *rows], [network(), matrix(1, "product over 4 layers: pure causal")])
+    text = words(to_text(table))
+    assert "product over 4 layers: pure causal: rank_exact 3 … 8 [proved]; logdet −29.5, sign −1 [estimated]." in text
+
+
+# ----------------------------------------------------------------------------------------------------------- sentences
+
+
+def test_a_doubly_exponential_fall_is_said_with_its_order() -> None:
+    text = said(study(curve([-0.5, -1.5, -4.5, -13.5])))
+    assert text == "pure causal: the residual falls to 10^−13.5 after 3 layers, by increments with order 3.00."
+
+
+def test_a_geometric_fall_is_said_with_its_factor_and_layers() -> None:
+    text = said(study(curve([layer * math.log10(0.5) for layer in range(9)])))
+    assert (
+        text == "pure causal: the residual falls to 10^−2.408 after 8 layers, by a factor 0.5 in each layer (4 to 8)."
+    )
+
+
+def test_a_residual_that_stays_is_said_to_stay() -> None:
+    assert said(study(curve([-0.1, -0.1, -0.1, -0.1]))) == "pure causal: the residual stays at 10^−0.1 after 3 layers."
+
+
+def test_a_residual_that_falls_unevenly_is_not_said_to_stay() -> None:
+    assert "stays" not in said(study(curve([0.0, -1.0, -1.1, -1.9])))
+
+
+def test_a_network_whose_residual_is_lost_after_the_input_is_not_said_to_stay() -> None:
+    assert "stays" not in said(study(curve([-0.1, None, None])))
+
+
+def test_plain_arithmetic_is_said_to_stop_at_its_floor() -> None:
+    plain = curve([-0.5, -4.5, -14.5, -15.5], "log10_residual_naive", details={"log10_floor": -14.65})
+    text = said(study([*curve([-0.5, -4.5, -14.5, -43.5]), *plain]))
+    assert "Plain float64 arithmetic cannot follow it below 10^−14.7, from layer 3 on." in text
+
+
+def test_no_more_than_three_networks_have_a_sentence_of_their_own() -> None:
+    text = said(together({f"a{i}": FALLING for i in range(5)}))
+    assert [f"a{i}: the residual" in text for i in range(5)] == [True, True, True, False, False]
+
+
+def difference(identity: int, low: float, high: float, factor: str = "skip") -> Record:
+    details = {"factor": factor, "without": "pure causal", "seeds": 3}
+    return record(
+        "log10_residual_difference",
+        (low + high) / 2,
+        matrix=identity,
+        low=low,
+        high=high,
+        layer=4,
+        over="less pure causal",
+        details=details,
+    )
+
+
+def test_each_verdict_names_its_networks_and_what_was_published() -> None:
+    labels = ["pure causal", "a", "b", "c", "d"]
+    verdicts = [difference(1, 2.5, 7.5), difference(2, -7.5, -2.5), difference(3, -1.0, 2.0), difference(4, 1.0, 2.0)]
+    records = [each for i in range(5) for each in curve(FALLING, matrix=i)]
+    table = study([*records, *verdicts], [network(i, label) for i, label in enumerate(labels)])
+    expected = (
+        "With skip connections (3 seeds): slower collapse in a, d; faster collapse in b; "
+        "no difference beyond chance in c. Dong et al. 2021 publish that they prevent it."
+    )
+    assert said(table).endswith(expected)
+    text = words(to_text(table))
+    assert "a less pure causal: log₁₀ r 5 (2.5 … 7.5) at layer 4, 3 seeds, paired, 95 %." in text
+    assert "b less pure causal: log₁₀ r −5 (−7.5 … −2.5) at layer 4, 3 seeds, paired, 95 %." in text
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 2.0), (-2.0, 0.0), (-1.0, 1.0)])
+def test_an_interval_that_holds_zero_is_no_difference(low: float, high: float) -> None:
+    table = study([*curve(FALLING, matrix=1), difference(1, low, high)], [network(0), network(1, "a")])
+    assert "no difference beyond chance in a" in said(table)
+
+
+@pytest.mark.parametrize(("factor", "part"), [("skip", "skip connections"), ("mlp", "an MLP"), ("norm", "a norm")])
+def test_each_part_has_its_own_sentence(factor: str, part: str) -> None:
+    table = study([*curve(FALLING, matrix=1), difference(1, 1.0, 2.0, factor)], [network(0), network(1, "a")])
+    assert f"With {part} (3 seeds): slower collapse in a." in said(table)
+    assert said(table).count("With ") == 1
+
+
+# -------------------------------------------------------------------------------------------------------------- safety
+
+
+def with_everything(label: str, count: int) -> Table:
+    """Networks of a label that share every kind of note."""
+    records: list[Record] = []
+    for i in range(count):
+        records += [*curve(FALLING, matrix=i), *curve([1.0] * 5, "token_cosine", matrix=i)]
+        records += [record("centre_nodes", 1, matrix=i), record("mask_radius", 1, matrix=i), difference(i, 1.0, 2.0)]
+        fields: dict[str, Any] = {"matrix": i, "over": "paths of length 0", "details": {"length": 0}}
+        records += [record("log10_path_residual", -1.0, **fields), record("path_share", 1.0, **fields)]
+    records.append(record("rank_exact", 3, matrix=count, over="layers-product"))
+    records.append(record("log10_residual", None, matrix=count + 1, because=label, status="refused", code="RS110"))
+    made = [network(i, f"{label} {i}" if i else label, mask=label) for i in range(count)]
+    return study(records, [*made, matrix(count, f"product: {label}"), network(count + 1, f"{label} bad", mask=label)])
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 7])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_label_sends_control_characters(name: str, count: int) -> None:
+    assert {c for c in to_text(with_everything(HOSTILE[name], count)) if not c.isprintable()} <= {"\n"}
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 7])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_label_breaks_the_width(name: str, count: int) -> None:
+    text = to_text(with_everything(HOSTILE[name], count))
+    assert [line for line in text.splitlines() if columns_of(line) > 80] == []
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+@pytest.mark.parametrize("count", [1, 2, 4, 6, 7, 30])
+def test_no_line_is_wider_than_asked_for(count: int, width: int) -> None:
+    table = with_everything("skip+mlp causal & window:4 pre-rmsnorm", count)
+    assert [line for line in to_text(table, width).splitlines() if columns_of(line) > width] == []
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_no_line_ends_with_spaces(count: int) -> None:
+    lines = to_text(with_everything("skip causal", count)).splitlines()
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_minus_signs_are_minus_signs() -> None:
+    assert not re.search(
+        r"-\d", to_text(with_everything("skip causal", 2)) + to_text(with_everything("skip causal", 7))
+    )
+
+
+def test_many_measures_of_one_network_fit_and_those_left_out_are_named() -> None:
+    names = [f"a_measure_with_a_long_name_{i}" for i in range(20)]
+    table = study([each for name in names for each in curve([1.0, 2.0], name)])
+    lines = to_lines(table, 80)
+    assert [line for line in lines if columns_of(line) > 80] == []
+    assert [name for name in names if name not in words("\n".join(lines)).replace("_ ", "_")] == []
