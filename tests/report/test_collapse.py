@@ -1,0 +1,405 @@
+"""The figure of the collapse: it draws the residuals of the table, and nothing in it is cut off or means two things."""
+
+import io
+from functools import cache
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
+
+import rankscope as rs
+from rankscope.errors import UsageError
+from rankscope.records import Matrix, Record, Table
+from rankscope.report.figure import draw, names, reading_of, to_bytes
+from tests.report.canned import HOSTILE, matrix, record
+from tests.report.test_figure import texts
+
+FLOOR = -14.7
+"""log₁₀ of the floor of float64."""
+
+DEEP = [-0.05, -0.5, -1.5, -4.5, -13.5, -40.5, -121.5]
+STAYING = [-0.05, -0.06, -0.07, -0.06, -0.08, -0.07, -0.06]
+HALVED = [-0.3 * layer for layer in range(7)]
+BOTTOM = [-0.05, -0.5, -1.5, -4.5, -13.5, -15.5, -15.7]
+"""What plain arithmetic gives where DEEP is true."""
+
+
+def network(identity: int, label: str, mask: str | None = "causal", **fields: Any) -> Matrix:
+    return matrix(identity, label, d=3, mask=mask, network={"layers": 6, "heads": 1}, **fields)
+
+
+def curve(identity: int, values: Any, seed: int = 0, measure: str = "log10_residual") -> list[Record]:
+    details = {"log10_floor": FLOOR} if measure == "log10_residual_naive" else {}
+    return [
+        record(measure, value, matrix=identity, layer=layer, seed=seed, details=details)
+        for layer, value in enumerate(values)
+    ]
+
+
+def table_of(curves: dict[str, Any], plain: dict[str, Any] | None = None, **study: Any) -> Table:
+    """A network for each label, whose last word is its mask."""
+    made = [network(i, label, label.split()[-1]) for i, label in enumerate(curves)]
+    rows = [each for i, values in enumerate(curves.values()) for each in curve(i, values)]
+    for i, label in enumerate(curves):
+        rows += curve(i, (plain or {}).get(label, []), measure="log10_residual_naive")
+    return Table(study, made, rows, [])
+
+
+def over_seeds(*values: list[Any]) -> Table:
+    """One network, with the residuals of each seed."""
+    rows = [each for i, listed in enumerate(values) for each in curve(i, listed, seed=i)]
+    return Table({}, [network(i, "pure causal") for i in range(len(values))], rows, [])
+
+
+@cache
+def study(name: str) -> Table:
+    """Results of small networks."""
+    designs = ["pure", "skip", "mlp", "skip+mlp"]
+    options: dict[str, dict[str, Any]] = {
+        "one": {},
+        "deep": {"layers": 12},
+        "deepest": {"layers": 30},
+        "causal": {"mask": "causal", "layers": 12},
+        "staying": {"skip": True},
+        "seeds": {"seeds": range(3)},
+        "grid": {"mask": ["bidirectional", "causal", "window:2"], "design": designs, "seeds": range(2)},
+        "five masks": {"mask": ["bidirectional", "causal", "window:2", "prefix:3", "anticausal"]},
+        "eight": {"mask": "causal", "design": designs, "norm": ["none", "pre"]},
+        "long": {"mask": "causal & window:9 | (prefix:4 & ~dilated:3) | window:8 & ~causal | (anticausal & dilated:7)"},
+        "long masks": {
+            "mask": ["(prefix:4 & ~dilated:3) | window:8 & ~causal | causal", "causal"],
+            "skip": [False, True],
+        },
+        "plan": {"plan": "layers"},
+        "vanished": {"gain": 0.0},
+        "one layer": {"layers": 1},
+        "absolute": {"absolute": True, "layers": 6},
+        "first": {"centre": "first", "layers": 6},
+        "bfloat16": {"dtype": "bfloat16", "layers": 6},
+        "other norm": {"measures": "log10_residual_linf"},
+    }
+    return rs.depth(**{"n": 12, "d": 3, "layers": 4, **options[name]}).table
+
+
+STUDIES = ["one", "deep", "deepest", "causal", "staying", "seeds", "grid", "five masks", "eight", "long", "long masks"]
+STUDIES += ["plan", "vanished", "one layer", "absolute", "first", "bfloat16", "other norm"]
+
+
+@cache
+def drawn(name: str) -> Figure:
+    return draw("collapse", study(name))
+
+
+def collapse(table: Table) -> Figure:
+    return draw("collapse", table)
+
+
+def panels(figure: Figure) -> list[Axes]:
+    return [axes for axes in figure.axes if axes.get_visible()]
+
+
+def lines(axes: Axes, gid: str = "curve") -> list[Line2D]:
+    return [line for line in axes.get_lines() if line.get_gid() == gid]
+
+
+def points(line: Line2D) -> dict[int, float]:
+    """The height of a line at each layer, as log₁₀ of a residual."""
+    x, y = (np.asarray(data, dtype=float) for data in line.get_data())
+    return {int(layer): -float(value) for layer, value in zip(x, y, strict=True)}
+
+
+def marks(figure: Figure) -> set[str]:
+    return {str(artist.get_gid()) for artist in figure.findobj() if artist.get_gid()}
+
+
+def words(figure: Figure) -> str:
+    return "\n".join(text.get_text() for text in texts(figure))
+
+
+def ticks(axes: Axes) -> list[str]:
+    low, high = sorted(axes.get_ylim())
+    major = axes.yaxis.get_major_ticks()
+    return [tick.label1.get_text() for tick in major if low <= tick.get_loc() <= high]
+
+
+def look(line: Line2D) -> tuple[Any, ...]:
+    return line.get_color(), line.get_marker(), line.get_linestyle()
+
+
+# ----------------------------------------------------------------------------------------------------------- the figure
+
+
+def test_the_figure_is_in_the_catalogue() -> None:
+    assert "collapse" in names()
+
+
+@pytest.mark.parametrize("name", ["one", "grid", "seeds"])
+def test_the_same_table_gives_the_same_bytes(name: str) -> None:
+    for suffix in ("svg", "pdf") if name == "grid" else ("svg",):
+        assert to_bytes(drawn(name), suffix) == to_bytes(collapse(study(name)), suffix)
+
+
+@pytest.mark.parametrize("name", ["one", "grid"])
+def test_png_is_not_blank(name: str) -> None:
+    image = Image.open(io.BytesIO(to_bytes(drawn(name), "png")))
+    assert image.width == 1300
+    assert np.asarray(image.convert("L")).min() < 128
+
+
+def test_a_result_shows_it_unless_another_is_named() -> None:
+    made = rs.depth(n=8, d=3, layers=3)
+    assert marks(made.plot()) == marks(draw("collapse", made.table)) >= {"curve"}
+
+
+@pytest.mark.parametrize("measure", ["token_cosine", "effective_rank"])
+def test_a_result_without_residuals_is_refused(measure: str) -> None:
+    with pytest.raises(UsageError, match="RS003"):
+        collapse(rs.depth(n=8, d=3, layers=2, measures=measure).table)
+
+
+def test_a_result_that_is_none_of_depth_is_refused_with_what_to_do() -> None:
+    with pytest.raises(UsageError, match=r"RS003.*rankscope depth"):
+        collapse(rs.analyze(np.eye(4)).table)
+
+
+# ----------------------------------------------------------------------------------------------------------- the curves
+
+
+def test_a_curve_is_the_residuals_of_its_network() -> None:
+    [line] = lines(panels(drawn("deep"))[0])
+    found = study("deep")["log10_residual"]
+    assert isinstance(found, Table)
+    assert points(line) == pytest.approx({each.layer: float(each) for each in found})
+
+
+def test_a_dashed_line_is_what_plain_arithmetic_gives() -> None:
+    figure = collapse(table_of({"pure causal": DEEP}, {"pure causal": BOTTOM}))
+    [line] = lines(panels(figure)[0], "dashed-line")
+    assert points(line) == pytest.approx(dict(enumerate(BOTTOM)))
+    assert "plain arithmetic" in words(figure)
+    without = collapse(table_of({"pure causal": DEEP}))
+    assert "dashed-line" not in marks(without)
+    assert "plain arithmetic" not in words(without)
+
+
+@pytest.mark.parametrize("name", ["one", "absolute", "first"])
+def test_plain_arithmetic_starts_where_the_truth_does(name: str) -> None:
+    axes = panels(drawn(name))[0]
+    [truth], plain = lines(axes), lines(axes, "dashed-line")
+    assert all(points(line)[0] == pytest.approx(points(truth)[0], abs=1e-6) for line in plain)
+
+
+def test_the_floor_is_a_band_to_the_bottom() -> None:
+    figure = collapse(table_of({"pure causal": DEEP}, {"pure causal": BOTTOM}))
+    axes = panels(figure)[0]
+    [band] = [patch for patch in axes.patches if patch.get_gid() == "shaded-band"]
+    heights = axes.transData.inverted().transform(band.get_window_extent())[:, 1]
+    assert sorted(heights) == pytest.approx(sorted([-FLOOR, axes.get_ylim()[0]]))
+    assert "below the rounding of float64" in words(figure)
+
+
+def test_there_is_no_band_where_no_curve_comes_near_the_floor() -> None:
+    figure = collapse(table_of({"skip causal": STAYING}, {"skip causal": STAYING}))
+    assert "shaded-band" not in marks(figure)
+    assert "rounding" not in words(figure)
+
+
+def test_a_fitted_factor_is_a_dotted_line_and_an_order_is_said() -> None:
+    figure = collapse(table_of({"pure causal": HALVED}))
+    [line] = lines(panels(figure)[0], "dotted-line")
+    assert points(line) == pytest.approx({layer: HALVED[layer] for layer in (3, 4, 5, 6)}, abs=1e-9)
+    assert "×0.5012 a layer (layers 3 to 6)" in words(figure)
+    deep = collapse(table_of({"pure causal": DEEP}))
+    assert "dotted-line" not in marks(deep)
+    assert "order 3.00 (layers 4 to 6)" in words(deep)
+
+
+def test_only_the_marks_that_there_are_are_explained() -> None:
+    def explained(figure: Figure) -> set[str]:
+        return {paragraph.partition(":")[0] for paragraph in reading_of("collapse", figure).splitlines()}
+
+    assert explained(collapse(table_of({"skip causal": STAYING}))) == {"Curve"}
+    assert explained(collapse(table_of({"pure causal": HALVED}))) == {"Curve", "Dotted line"}
+    floored = collapse(table_of({"pure causal": DEEP}, {"pure causal": BOTTOM}))
+    assert explained(floored) == {"Curve", "Dashed line", "Shaded band"}
+
+
+# ---------------------------------------------------------------------------------------------------------------- seeds
+
+
+def test_seeds_are_their_mean_with_a_band_of_their_range() -> None:
+    figure = collapse(over_seeds([-0.1, -1.0, -2.0], [-0.2, -3.0, -6.0]))
+    axes = panels(figure)[0]
+    [line], [band] = lines(axes), axes.collections
+    assert points(line) == pytest.approx({0: -0.15, 1: -2, 2: -4})
+    corners = {(int(x), round(-float(y), 6)) for x, y in band.get_paths()[0].vertices}
+    assert {(0, -0.1), (0, -0.2), (1, -1.0), (1, -3.0), (2, -2.0), (2, -6.0)} <= corners
+    assert "mean of 2 seeds, with their range" in words(figure)
+
+
+def test_one_seed_has_no_band() -> None:
+    figure = drawn("one")
+    assert len(panels(figure)[0].collections) == 0
+    assert "seeds" not in words(figure)
+
+
+def test_a_band_ends_where_a_seed_is_lost_as_its_mean_does() -> None:
+    axes = panels(collapse(over_seeds([-0.1, -1.0, -2.0, -3.0], [-0.2, -3.0, None, None])))[0]
+    [line], [band] = lines(axes), axes.collections
+    assert max(points(line)) == 1
+    assert max(x for x, _ in band.get_paths()[0].vertices) == 1
+
+
+# ----------------------------------------------------------------------------------------------------------- the panels
+
+
+def test_each_mask_has_a_panel_with_its_name() -> None:
+    found = panels(drawn("grid"))
+    assert [axes.get_title(loc="left") for axes in found] == ["bidirectional", "causal", "window:2"]
+    assert [len(lines(axes)) for axes in found] == [4, 4, 4]
+
+
+def test_five_masks_stand_in_two_rows() -> None:
+    found = panels(drawn("five masks"))
+    assert len(found) == 5
+    assert len({round(axes.get_position().y0, 3) for axes in found}) == 2
+    assert drawn("five masks").get_figheight() > drawn("grid").get_figheight()
+
+
+def test_panels_share_their_axes() -> None:
+    for name in ("grid", "five masks"):
+        assert len({axes.get_ylim() for axes in panels(drawn(name))}) == 1
+        assert len({axes.get_xlim() for axes in panels(drawn(name))}) == 1
+
+
+def test_the_lowest_panel_of_each_column_numbers_the_layers() -> None:
+    found = panels(drawn("five masks"))
+    assert [axes.get_xlabel() for axes in found] == ["", "", *["layers passed"] * 3]
+
+
+def test_each_network_stands_once_in_the_legend_without_its_mask() -> None:
+    [legend] = drawn("grid").legends
+    said = [text.get_text() for text in legend.get_texts()]
+    assert [name for name in said if name in ("pure", "skip", "mlp", "skip+mlp")] == ["pure", "skip", "mlp", "skip+mlp"]
+    assert not any("causal" in name for name in said)
+
+
+def test_a_network_looks_the_same_in_every_panel() -> None:
+    first, *others = panels(drawn("grid"))
+    assert all([look(line) for line in lines(axes)] == [look(line) for line in lines(first)] for axes in others)
+
+
+def test_a_network_that_is_missing_in_a_panel_does_not_change_how_others_look() -> None:
+    labels = ["pure causal", "skip causal", "pure window:2", "skip window:2"]
+    table = table_of(dict(zip(labels, [HALVED, STAYING, [None] * 7, STAYING], strict=True)))
+    causal, window = panels(collapse(table))
+    assert look(lines(window)[0]) == look(lines(causal)[1])
+    assert "1 network" in words(collapse(table))
+
+
+@pytest.mark.parametrize("count", [2, 8, 12, 16])
+def test_networks_of_a_panel_look_different(count: int) -> None:
+    found = lines(panels(collapse(table_of({f"a{i} causal": STAYING for i in range(count)})))[0])
+    assert len({look(line) for line in found}) == count
+
+
+def test_a_plan_has_its_name() -> None:
+    assert "pure plan layers" in words(drawn("plan"))
+
+
+# ------------------------------------------------------------------------------------------------------------- the axes
+
+
+def test_near_residuals_stand_on_a_scale_of_powers() -> None:
+    axes = panels(drawn("causal"))[0]
+    assert axes.get_yscale() == "linear"
+    assert axes.get_ylim()[0] > axes.get_ylim()[1], "residuals fall downwards"
+    assert "$10^{-1}$" in ticks(axes)
+
+
+def test_far_residuals_stand_on_a_scale_of_powers_of_powers() -> None:
+    axes = panels(drawn("deep"))[0]
+    assert axes.get_yscale() == "symlog"
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]
+    assert ["1", "$10^{-1}$", "$10^{-10}$", "$10^{-100}$"] == ticks(axes)[:4]
+
+
+@pytest.mark.parametrize("name", ["causal", "deep", "deepest", "staying"])
+def test_ticks_are_powers_of_ten_by_a_plain_exponent(name: str) -> None:
+    found = ticks(panels(drawn(name))[0])
+    assert len(found) >= 3
+    assert [tick for tick in found if "e" in tick] == []
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_layers_are_whole_numbers(name: str) -> None:
+    for axes in panels(drawn(name)):
+        low, high = axes.get_xlim()
+        found = [float(x) for x in axes.get_xticks() if low <= x <= high]
+        assert all(x == round(x) for x in found)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_mark_is_whole(name: str) -> None:
+    for axes in panels(drawn(name)):
+        box = axes.get_window_extent()
+        for line in lines(axes):
+            radius = line.get_markersize() / 2 * axes.figure.dpi / 72
+            heights = axes.transData.transform(np.column_stack(line.get_data()))[:, 1]
+            assert heights.max() + radius <= box.y1 + 0.5
+            assert heights.min() - radius >= box.y0 - 0.5
+
+
+def test_the_axis_says_what_is_shown() -> None:
+    assert r"\|X\|_F$" in panels(drawn("one"))[0].get_ylabel()
+    assert panels(drawn("absolute"))[0].get_ylabel() == r"residual  $\|X-1\bar{x}^\top\|_F$"
+
+
+@pytest.mark.parametrize("name", ["first", "other norm"])
+def test_the_axis_does_not_call_something_else_the_residual_from_the_mean(name: str) -> None:
+    label = panels(drawn(name))[0].get_ylabel()
+    assert r"\bar{x}^\top\|_F" not in label
+    assert not label.startswith("log10"), "the ticks are powers, not exponents"
+
+
+# ------------------------------------------------------------------------------------------------------------ the words
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_no_words_overlap_and_none_are_cut(name: str) -> None:
+    figure = drawn(name)
+    figure.draw_without_rendering()
+    boxes = {text: text.get_window_extent() for text in texts(figure)}
+    for text, box in boxes.items():
+        assert box.x0 >= 0, text
+        assert box.y0 >= 0, text
+        assert box.x1 <= figure.bbox.x1, text
+        assert box.y1 <= figure.bbox.y1, text
+    for (one, a), (other, b) in combinations(boxes.items(), 2):
+        across, along = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+        assert min(across, along) < 2, f"{one} and {other}"
+
+
+def test_one_panel_says_what_all_networks_share() -> None:
+    said = words(drawn("eight"))
+    assert "Rank collapse with depth" in said
+    assert "n = 12 · d = 3 · layers = 4 · heads = 1 · mask causal" in said
+    assert "skip+mlp pre-norm" in said
+    assert "n = 12 · d = 3 · layers = 4 · heads = 1 · mean of 2 seeds, with their range" in words(drawn("grid"))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("masks", [1, 2])
+def test_any_label_can_be_drawn(name: str, masks: int) -> None:
+    label = HOSTILE[name]
+    made = [network(i, f"{label} {i}", f"{label} {i}" if masks > 1 else label) for i in range(2)]
+    figure = collapse(Table({}, made, [*curve(0, DEEP), *curve(1, STAYING)], []))
+    assert all(text.get_window_extent().x1 <= figure.bbox.x1 for text in texts(figure))
+    assert not {c for c in words(figure) if not c.isprintable()} - {"\n"}
+    named = [text for text in texts(figure) if "foo" in text.get_text()]
+    assert not any(text.get_parse_math() for text in named)
