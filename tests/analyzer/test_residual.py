@@ -253,18 +253,31 @@ def test_a_small_error_becomes_an_interval() -> None:
 
 
 @pytest.mark.parametrize("error", [0.07, 1.0, 1e10, 1e300])
-def test_a_large_error_leaves_a_bound(error: float) -> None:
-    found = bounded(-3.0, error, "a method")
+def test_what_is_lost_leaves_a_bound(error: float) -> None:
+    found = bounded(-3.0, error, "a method", lost=True)
     assert found.value is None
-    assert "rounding" in found.because
+    assert "lost to rounding" in found.because
     assert found.low is None
     assert found.high is not None
     assert found.high >= -3 + math.log10(1 + 4 * min(error, 1e14))
 
 
-def test_tokens_whose_error_is_large_have_no_residual_but_a_bound() -> None:
+@pytest.mark.parametrize("error", [0.07, 1.0, 1e10])
+def test_an_error_that_has_grown_is_one_of_the_logarithm(error: float) -> None:
+    slack = 4 * error / math.log(10)
+    found = bounded(-3.0, error, "a method")
+    assert found.value is None
+    assert "have grown" in found.because
+    assert (found.low, found.high) == (pytest.approx(-3 - slack, rel=1e-9), pytest.approx(-3 + slack, rel=1e-9))
+    far = bounded(-1e5 * slack, error, "a method")
+    assert far.value == -1e5 * slack  # known to a part in 10⁵
+    assert far.high is not None
+    assert far.high == pytest.approx(-1e5 * slack + slack, rel=1e-9)
+
+
+def test_tokens_that_are_lost_have_no_residual_but_a_bound() -> None:
     tokens = Tokens.of(X)
-    found = Distance(Tokens(tokens.mean, tokens.residual, 1.0), absolute=True).reading("frobenius")
+    found = Distance(Tokens(tokens.mean, tokens.residual, 1.0, lost=True), absolute=True).reading("frobenius")
     assert found.value is None
     assert found.because
     assert found.high == pytest.approx(math.log10(math.sqrt(34) * 5), abs=FEW_ROUNDINGS)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rankscope.analyzer.residual import SAFETY, UNKNOWN
+from rankscope.analyzer.residual import SAFETY
 from rankscope.generators.depth import Stack, walk
 from tests.attention.deep import bits, log10_residual, passed
 
@@ -61,7 +61,7 @@ def test_residuals_agree_with_balls_within_their_error(options: dict[str, Any], 
     for state, expected in zip(walk(stack), truth, strict=True):
         tokens = state.tokens
         found = (tokens.residual.log2_norm - tokens.log2_norm) * math.log10(2)
-        if SAFETY * tokens.error > UNKNOWN:
+        if tokens.lost or tokens.error > 0.1:
             assert wild(stack), state.layer
             continue
         allowed = SAFETY * tokens.error / math.log(10) + 1e-14 * max(1.0, abs(expected))

@@ -6,6 +6,7 @@ import math
 import re
 import xml.etree.ElementTree as ElementTree
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +298,13 @@ def test_absolute_residuals_are_those_that_the_details_give() -> None:
     assert curve(document_of("--absolute")) == pytest.approx([each["log10_absolute"] for each in given])
     relative = [each["log10_absolute"] - each["log10_norm"] for each in given]
     assert curve(document_of()) == pytest.approx(relative)
+
+
+@pytest.mark.parametrize("options", ["", "--absolute", "--centre first"])
+def test_rates_are_quotients_of_the_residuals_beside_them(options: str) -> None:
+    found = document_of(options)
+    quotients = [10 ** (b - a) for a, b in pairwise(curve(found))]
+    assert curve(found, "residual_rate")[1:] == pytest.approx(quotients)
 
 
 def test_the_only_path_of_one_head_is_the_network() -> None:

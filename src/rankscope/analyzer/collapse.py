@@ -14,13 +14,13 @@ from typing import Any, Final
 import numpy as np
 
 from rankscope.analyzer.measure import finite, unknown
-from rankscope.analyzer.residual import SAFETY, UNKNOWN, Distance, bounded
+from rankscope.analyzer.residual import Distance, bounded
 from rankscope.arrays import EPS, UNIT, Float64, Storage
 from rankscope.attention.block import Block
 from rankscope.attention.mixing import Mixing, Split, Whole
 from rankscope.attention.pointwise import normalised
 from rankscope.attention.scaled import Scaled
-from rankscope.attention.tokens import Tokens
+from rankscope.attention.tokens import LOST, Tokens
 from rankscope.errors import RankscopeError
 from rankscope.records import Reading
 from rankscope.registry import Registry
@@ -156,7 +156,8 @@ def log10_rank1_residual(tokens: Tokens) -> Reading:
     size = tokens.residual.log2_norm if near_consensus(tokens) else tokens.log2_norm
     lost = 2.0 ** min(size - rest.log2_norm, 60.0) if rest.values.any() else 2.0**60 * tokens.residual.values.any()
     error = (tokens.error + ROUNDINGS * UNIT) * lost
-    return bounded(rest.log10_norm - tokens.log2_norm * LOG, error, "singular values of mean and residual")
+    method, gone = "singular values of mean and residual", tokens.lost or error - tokens.error > LOST
+    return bounded(rest.log10_norm - tokens.log2_norm * LOG, error, method, lost=gone)
 
 
 # ------------------------------------------------------------------------------------------------ rates over layers
@@ -258,7 +259,7 @@ def token_correlation(tokens: Tokens) -> Reading:
 def log10_hf_lf(tokens: Tokens) -> Reading:
     """log₁₀ ‖X − (1/n)11ᵀX‖_F / ‖(1/n)11ᵀX‖_F: high over low frequencies (Wang et al. 2022)."""
     low = tokens.mean.log2_norm + math.log2(tokens.shape[0]) / 2
-    return bounded((tokens.residual.log2_norm - low) * LOG, tokens.error, "mean and residual")
+    return bounded((tokens.residual.log2_norm - low) * LOG, tokens.error, "mean and residual", lost=tokens.lost)
 
 
 @depth_measure("tokens", default=True)
@@ -361,7 +362,8 @@ def log10_dobrushin(mixing: Mixing) -> Reading:
         (float(np.abs(rows[i + 1 :] - rows[i]).sum(axis=1).max(initial=0.0)) for i in range(len(rows))), default=0
     )
     value = (math.log10(largest / 2) if largest else -math.inf) + mixing.rest.exponent * LOG
-    return bounded(value, mixing.rest_error, "all pairs of rows", "all rows are equal")
+    error, lost = mixing.rest_known
+    return bounded(value, error, "all pairs of rows", lost=lost, zero="all rows are equal")
 
 
 @depth_measure("attention")
@@ -379,7 +381,8 @@ def log10_contraction_bound(mixing: Mixing) -> Reading:
     omega = max(map(float, ranges), default=0.0)
     quarter = math.log2(omega) + exponent - 2 if omega else -math.inf
     value = math.log10(math.tanh(2.0**quarter)) if quarter > -20 else quarter * LOG
-    found = bounded(value, mixing.rest_error, "all pairs of rows", "all rows are equal")
+    error, lost = mixing.rest_known
+    found = bounded(value, error, "all pairs of rows", lost=lost, zero="all rows are equal")
     if not omega:
         return found
     return replace(found, details={"log10_omega": (quarter + 2) * LOG, "within_lemma": 2.0 ** (quarter + 2) <= LEMMA})
@@ -402,7 +405,7 @@ def eigenvalue_2(mixing: Mixing) -> Reading:
     if not largest:
         return Reading(0.0, "estimated", "all rows are equal")
     log, method = math.log10(largest) + rest.exponent * LOG, "eigenvalues of A less equal rows"
-    if SAFETY * mixing.rest_error > UNKNOWN:
+    if mixing.rest_known[1]:
         return Reading(None, because="lost to rounding: rows of A differ by no more", method=method, high=10.0**log)
     if log < -300:
         return Reading(None, because="below the range of float64", method=method, high=1e-300, details={"log10": log})

@@ -10,7 +10,7 @@ import numpy as np
 from rankscope.analyzer.measure import unknown
 from rankscope.arrays import EPS, Float64
 from rankscope.attention.scaled import Scaled
-from rankscope.attention.tokens import Tokens
+from rankscope.attention.tokens import LOST, Tokens
 from rankscope.errors import error
 from rankscope.records import Reading
 from rankscope.registry import nearest
@@ -20,8 +20,8 @@ LOG: Final = math.log10(2)
 SAFETY: Final = 4.0
 """How many estimated errors `low` and `high` stand away; against balls of thousands of bits it never took 2.1."""
 
-UNKNOWN: Final = 0.25
-"""A relative error beyond which a residual is no longer given as a number."""
+UNKNOWN: Final = 0.1
+"""An error of a decimal logarithm, beside a thousandth of it, beyond which it is no longer given as a number."""
 
 LARGEST_PROGRAM: Final = 20_000
 """Numbers of a residual up to which the nearest row in ‖·‖_∞ is found by linear programming."""
@@ -30,17 +30,22 @@ Centre = Literal["mean", "first", "minimiser"]
 NormName = Literal["frobenius", "l1", "linf", "composite", "spectral"]
 
 
-def bounded(value: float, error: float, method: str, zero: str = "all tokens are equal") -> Reading:
-    """A decimal logarithm of something that is known to a relative error; null with a bound where that is large, and
+def bounded(
+    value: float, error: float, method: str, *, lost: bool = False, zero: str = "all tokens are equal"
+) -> Reading:
+    """A decimal logarithm of something that is known to a relative error; null with a bound where it is `lost`, and
     with the reason why it is zero where it is.
     """
-    if SAFETY * error > UNKNOWN:
+    if lost or (error > LOST and not math.isfinite(value)):
         because = "lost to rounding: attention held as float64 numbers keeps no smaller differences of its rows"
         high = value + math.log10(1 + SAFETY * min(error, 1e15))
         return Reading(None, because=because, method=method, high=high if math.isfinite(high) else None)
     if not math.isfinite(value):
         return unknown(f"zero: {zero}" if value < 0 else "not finite")
     slack = SAFETY * error / math.log(10) + 4 * EPS * abs(value)
+    if slack > UNKNOWN + abs(value) / 1000:
+        because = f"rounding errors of earlier layers have grown to {slack:.2g} decades"
+        return Reading(None, because=because, method=method, low=value - slack, high=value + slack)
     return Reading(
         value, "estimated", f"{method}; rounding errors as they accumulate", low=value - slack, high=value + slack
     )
@@ -73,7 +78,7 @@ class Distance:
         whole = math.log10(size) + self.whole.exponent * LOG if size else -math.inf
         if not math.isfinite(whole):
             return unknown("all tokens are zero")
-        found = bounded(high - (0.0 if self.absolute else whole), self.tokens.error, method)
+        found = bounded(high - (0.0 if self.absolute else whole), self.tokens.error, method, lost=self.tokens.lost)
         kept = {"log10_absolute": high, "log10_norm": whole} if math.isfinite(high) else {}
         if high - low > 1e-9 and found.value is not None:
             least = low - (0.0 if self.absolute else whole)

@@ -28,7 +28,7 @@ from rankscope.attention.origin import Origin
 from rankscope.attention.positions import POSITIONS
 from rankscope.attention.scaled import Scaled
 from rankscope.attention.subject import Pair
-from rankscope.attention.tokens import Tokens, passed_on, relative, split
+from rankscope.attention.tokens import LOST, Tokens, passed_on, relative, split
 
 LINEAR: Final = -900
 """Below 2^LINEAR e^x − 1 is x, to far more digits than float64 has."""
@@ -41,9 +41,10 @@ Rescaling = Literal["none", "perp"] | float
 
 
 class Mixing(ABC):
-    """An attention matrix A as it acts on tokens."""
+    """An attention matrix A as it acts on tokens; what it makes of them is `lost` where its own differences are."""
 
     error: float
+    lost: bool
 
     @property
     @abstractmethod
@@ -57,8 +58,8 @@ class Mixing(ABC):
 
     @property
     @abstractmethod
-    def rest_error(self) -> float:
-        """The relative error of `rest`."""
+    def rest_known(self) -> tuple[float, bool]:
+        """The relative error of `rest`, and whether it is lost to rounding."""
 
     @abstractmethod
     def __call__(self, values: Tokens, low: float = 1.0, high: float = 1.0) -> Tokens:
@@ -76,14 +77,15 @@ class Split(Mixing):
     own: Scaled
     scores: Scaled
     error: float
+    lost: bool
 
     @property
     def rest(self) -> Scaled:
         return self.own
 
     @property
-    def rest_error(self) -> float:
-        return self.error
+    def rest_known(self) -> tuple[float, bool]:
+        return self.error, self.lost
 
     @property
     def matrix(self) -> Float64:
@@ -95,7 +97,8 @@ class Split(Mixing):
         size, unit = self.own.norm * values.residual.norm, self.own.exponent + values.residual.exponent
         grown = relative(size / math.sqrt(values.shape[0]), unit, residual)
         error = passed_on(values.error + self.error, grown)
-        return split(mean, residual * high, error, UNIT * size * abs(high), unit)
+        lost = values.lost or self.lost
+        return split(mean, residual * high, error, UNIT * size * abs(high), unit, lost=lost)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -109,6 +112,7 @@ class Whole(Mixing):
     beyond: Float64 | None
     rounding: float
     error: float
+    lost: bool = False
 
     @property
     def matrix(self) -> Float64:
@@ -119,9 +123,10 @@ class Whole(Mixing):
         return Scaled.of(self.weights - self.weights.mean(axis=0))
 
     @property
-    def rest_error(self) -> float:
+    def rest_known(self) -> tuple[float, bool]:
         held = Scaled.of(self.weights)
-        return self.error + relative(self.rounding * held.norm, held.exponent, self.rest)
+        fresh = relative(self.rounding * held.norm, held.exponent, self.rest)
+        return self.error + fresh, self.lost or fresh > LOST
 
     def __call__(self, values: Tokens, low: float = 1.0, high: float = 1.0) -> Tokens:
         n, unit = values.shape[0], values.residual.exponent
@@ -136,8 +141,8 @@ class Whole(Mixing):
             across.norm * values.residual.norm / math.sqrt(n), across.exponent + unit, residual - residual.mean(0)
         )
         error = passed_on(values.error + self.error, typical)
-        lost = self.rounding * abs(high) * float(size.values[0])
-        return split(values.mean * low, residual * high, error, lost, size.exponent)
+        rounding, lost = self.rounding * abs(high) * float(size.values[0]), values.lost or self.lost
+        return split(values.mean * low, residual * high, error, rounding, size.exponent, lost=lost)
 
 
 def increments(scores: Scaled, weights: Float64) -> tuple[Scaled, Scaled]:
@@ -176,9 +181,9 @@ def split_mixing(queries: Tokens, keys: Tokens, scale: float) -> Split:
         rest, size, moved = steep(logs, scores.floats, heaviest)
         passed *= max(1.0, relative(moved.norm, moved.exponent, rest))
     rounding = UNIT * (queries.residual.norm * others.norm * abs(scale) * math.sqrt(keys.shape[1]))
-    lost = relative(rounding, queries.residual.exponent + others.exponent, scores)
-    again = relative(4 * UNIT * size.norm, size.exponent, rest)
-    return Split(shift, rest, scores, passed + lost + again)
+    fresh = relative(rounding, queries.residual.exponent + others.exponent, scores)
+    fresh += relative(4 * UNIT * size.norm, size.exponent, rest)
+    return Split(shift, rest, scores, passed + fresh, queries.lost or keys.lost or fresh > LOST)
 
 
 def steep(logs: Float64, scores: Float64, heaviest: int) -> tuple[Scaled, Scaled, Scaled]:
@@ -208,12 +213,12 @@ def steep(logs: Float64, scores: Float64, heaviest: int) -> tuple[Scaled, Scaled
     return Scaled.of(rest, int(unit)), Scaled.of(size, int(unit)), Scaled.of(moved, int(unit))
 
 
-def whole_mixing(operator: Operator, rounding: float, error: float) -> Whole:
+def whole_mixing(operator: Operator, rounding: float, error: float, lost: bool) -> Whole:
     """The attention matrix that an operator holds."""
     weights = np.asarray(operator.matrix, dtype=np.float64)
     stochastic = operator.structure.row_sum.value == 1.0
     beyond = None if stochastic else weights.sum(axis=1) - 1.0
-    return Whole(weights, beyond, rounding, error)
+    return Whole(weights, beyond, rounding, error, lost)
 
 
 def splits(how: How) -> bool:
@@ -253,4 +258,5 @@ def mixing(queries: Tokens, keys: Tokens, how: How, make: Callable[[], Operator]
     largest = getattr(operator, "max_logit", None) or 0.0
     rounding = UNIT * (math.sqrt(keys.shape[0]) + 4 * abs(largest) * soft + 8)
     typical = queries.residual.log2_norm + keys.log2_norm - math.log2(keys.shape[0]) + math.log2(how.scale or 1.0)
-    return whole_mixing(operator, rounding, (queries.error + keys.error) * min(soft * 2.0 ** min(typical, 60.0), 1.0))
+    error = (queries.error + keys.error) * min(soft * 2.0 ** min(typical, 60.0), 1.0)
+    return whole_mixing(operator, rounding, error, error > LOST and (queries.lost or keys.lost))

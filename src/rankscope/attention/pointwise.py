@@ -77,7 +77,7 @@ def activated(tokens: Tokens, by: Activation) -> Tokens:
         mean = Scaled.of(low.values * quotient(at, by), low.exponent)
     steepness = float(np.sqrt((slopes * slopes).mean()))
     error = passed_on(tokens.error, relative(steepness * rest.norm, rest.exponent, residual))
-    return split(mean, residual, error, UNIT * steepness * rest.norm, rest.exponent)
+    return split(mean, residual, error, UNIT * steepness * rest.norm, rest.exponent, lost=tokens.lost)
 
 
 def quotient(x: Float64, by: Activation) -> Float64:
@@ -135,10 +135,10 @@ def normalised(tokens: Tokens, kind: Norm, epsilon: float) -> Tokens:
         factor[short] = (np.sqrt(level / squares) - 1) / small
     moved = Scaled.of(r * (1 + small * factor[:, None]) + factor[:, None] * m, rest.exponent)
     scale = 1 / math.sqrt(level)
-    lost = scale * 4 * UNIT * float(np.linalg.norm(np.abs(r) + np.abs(factor[:, None] * m)))
+    rounding = scale * 4 * UNIT * float(np.linalg.norm(np.abs(r) + np.abs(factor[:, None] * m)))
     found = Scaled(moved.values, moved.exponent - unit) * scale
     kept = passed_on(tokens.error, relative(rest.norm * scale, rest.exponent - unit, found))
-    return split(Scaled.of(m) * scale, found, kept, lost, rest.exponent - unit)
+    return split(Scaled.of(m) * scale, found, kept, rounding, rest.exponent - unit, lost=tokens.lost)
 
 
 def shrinking(change: Float64) -> Float64:

@@ -7,7 +7,7 @@ rules in `mixing.py` and `pointwise.py`. Residuals of 10^−100 000 keep as many
 
 `error` estimates the relative error of the residual in the Frobenius norm: rounding errors enter with the size that
 cancellation gives them, are passed on as a random direction would be, and are taken to be independent. It is an
-estimate and not a bound; where it reaches 1 the residual is no longer known.
+estimate and not a bound.
 """
 
 import math
@@ -18,6 +18,9 @@ import numpy as np
 
 from rankscope.arrays import UNIT, Float64
 from rankscope.attention.scaled import Scaled
+
+LOST: Final = 2.0**-4
+"""A part of the residual that rounding may change in one step before it counts as lost."""
 
 LEAST_GROWTH: Final = 0.9
 """A map that favours the residual over a random direction is not trusted to lessen its error by more."""
@@ -35,6 +38,9 @@ class Linear:
 class Tokens:
     """1·mean + residual: the mean is one row, the rows of the residual add up to zero.
 
+    It is `lost` where rounding in one step was as large as the residual itself; an error that has only grown since it
+    was small may exceed 1 in a residual that is cubed in every layer, and is then one of its logarithm.
+
     >>> x = Tokens.of(np.array([[1.0, 2.0], [3.0, 4.0]]))
     >>> x.mean.floats.tolist(), x.residual.floats.tolist()
     ([[2.0, 3.0]], [[-1.0, -1.0], [1.0, 1.0]])
@@ -43,6 +49,7 @@ class Tokens:
     mean: Scaled
     residual: Scaled
     error: float = 0.0
+    lost: bool = False
 
     @staticmethod
     def of(x: Float64) -> "Tokens":
@@ -78,28 +85,33 @@ class Tokens:
             mean = mean + Scaled.of(by.bias[None, :])
         size = self.residual.norm * float(np.linalg.norm(by.weights))
         grown = relative(size / math.sqrt(self.shape[1]), self.residual.exponent, residual)
-        return split(mean, residual, passed_on(self.error, grown), UNIT * size, self.residual.exponent)
+        error = passed_on(self.error, grown)
+        return split(mean, residual, error, UNIT * size, self.residual.exponent, lost=self.lost)
 
     def __add__(self, other: "Tokens") -> "Tokens":
         residual = self.residual + other.residual
-        parts = (relative(x.error * x.residual.norm, x.residual.exponent, residual) for x in (self, other))
-        return split(self.mean + other.mean, residual, math.hypot(*parts) + UNIT)
+        parts = [relative(x.error * x.residual.norm, x.residual.exponent, residual) for x in (self, other)]
+        lost = any(x.lost and part > LOST for x, part in zip((self, other), parts, strict=True))
+        return split(self.mean + other.mean, residual, math.hypot(*parts) + UNIT, lost=lost)
 
     def __mul__(self, factor: float) -> "Tokens":
-        return Tokens(self.mean * factor, self.residual * factor, self.error + UNIT * bool(factor != 1))
+        error = self.error + UNIT * bool(factor != 1)
+        return Tokens(self.mean * factor, self.residual * factor, error, self.lost)
 
 
-def split(mean: Scaled, residual: Scaled, error: float, lost: float = 0.0, unit: int = 0) -> Tokens:
+def split(
+    mean: Scaled, residual: Scaled, error: float, rounding: float = 0.0, unit: int = 0, *, lost: bool = False
+) -> Tokens:
     """Tokens from any row and what stands beside it: the mean of the rest moves into the row.
 
-    `error` is the relative error that is passed on; `lost` · 2^unit is the norm of what rounding has just changed.
+    `error` is the relative error that is passed on; `rounding` · 2^unit is the norm of what rounding has just changed.
     """
     rest = residual.mean(0)
     centred = residual - rest
     again = centred.mean(0)
     centred = centred - again  # what rounding of the first mean has left
-    fresh = relative(lost, unit, centred) + relative(UNIT * residual.norm, residual.exponent, centred)
-    return Tokens(mean + (rest + again), centred, error + fresh)
+    fresh = relative(rounding, unit, centred) + relative(UNIT * residual.norm, residual.exponent, centred)
+    return Tokens(mean + (rest + again), centred, error + fresh, lost or fresh > LOST)
 
 
 def passed_on(error: float, grown: float) -> float:
@@ -109,9 +121,9 @@ def passed_on(error: float, grown: float) -> float:
     return error * max(LEAST_GROWTH, grown)
 
 
-def relative(lost: float, exponent: int, found: Scaled) -> float:
-    """lost · 2^exponent as a part of the norm of what was found; 0 where nothing was lost, and never beyond 2^60."""
-    if not lost:
+def relative(size: float, exponent: int, found: Scaled) -> float:
+    """size · 2^exponent as a part of the norm of what was found; never beyond 2^60."""
+    if not size:
         return 0.0
-    size = found.log2_norm
-    return float(2 ** min(math.log2(lost) + exponent - size, 60.0)) if math.isfinite(size) else 2.0**60
+    norm = found.norm
+    return float(2 ** min(math.log2(size) - math.log2(norm) + (exponent - found.exponent), 60.0)) if norm else 2.0**60
