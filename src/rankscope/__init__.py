@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rankscope.deep import depth as depth
     from rankscope.errors import InputError as InputError
     from rankscope.errors import RankscopeError as RankscopeError
+    from rankscope.generators.depth import Stack as Stack
     from rankscope.generators.ensembles import Ensemble as Ensemble
     from rankscope.generators.ensembles import ensemble as ensemble
     from rankscope.generators.stack import Synthetic as Synthetic
@@ -91,6 +92,7 @@ HOMES = {
         "UsageError",
     ],
     "generators.ensembles": ["Ensemble", "ensemble"],
+    "generators.depth": ["Stack"],
     "generators.stack": ["Synthetic", "synthetic"],
     "generators.tensors": ["File", "load"],
     "records": ["Reading", "Record", "Table"],

@@ -3,21 +3,19 @@
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
+from inspect import signature
 from itertools import product as product_of
 from typing import Any
-
-import numpy as np
 
 from rankscope.analyzer.analyze import Analysed
 from rankscope.analyzer.collapse import DepthMeasure
 from rankscope.analyzer.contrast import contrasts
 from rankscope.analyzer.paths import check_linear
 from rankscope.analyzer.residual import Centre, check_centre
-from rankscope.arrays import blas_threads, check_finite
-from rankscope.arrays import given as array_of
-from rankscope.attention.block import Block
+from rankscope.arrays import blas_threads
 from rankscope.errors import RankscopeError, UsageError, error
 from rankscope.generators.depth import DESIGNS, OF_MLP, Stack
+from rankscope.generators.given import decided
 from rankscope.records import Record, Table
 from rankscope.registry import nearest
 from rankscope.result import Result
@@ -108,28 +106,21 @@ def depth(
         seeds: several seeds; none for the one in `options`.
         workers: how many networks to walk at once; the result does not depend on it.
         tokens: your own tokens, n × width, instead of random ones.
-        blocks: your own maps, one `Block` for each layer, instead of random ones.
-        **options: those of `Stack`; a list is tried through, together with every other.
+        blocks: your own maps, one `Block` for each layer, instead of random ones. A `Linear` maps rows x to x·W + b;
+            of a torch.nn.Linear take weight.T.
+        **options: those of `rankscope.Stack`; a list is tried through, together with every other.
 
     >>> result = depth(n=16, d=8, layers=5)
     >>> [round(float(record)) for record in result["log10_residual"]]
     [0, 0, -2, -7, -22, -69]
     """
+    own = signature(depth).parameters.keys() - {"options"}
     known = {each.name for each in fields(Stack)} - {"given_tokens", "given_blocks"}
     for name in options:
         if name not in known:
-            raise error("RS001", f"depth has no option {name!r}", nearest(name, sorted(known)))
-    given: dict[str, Any] = {}
-    if tokens is not None:
-        values = array_of(tokens, "the tokens").values
-        if values.ndim != 2 or np.iscomplexobj(values):
-            raise error("RS101", f"tokens of shape {values.shape}", "give a real n × width array")
-        check_finite(values, "the tokens")
-        given |= {"given_tokens": values, "n": values.shape[0]}
-    if blocks is not None:
-        if not blocks or not all(isinstance(each, Block) and each.heads for each in blocks):
-            raise error("RS101", "blocks that are none", "give a list of rankscope.Block, one for each layer")
-        given |= {"given_blocks": tuple(blocks), "layers": len(blocks), "heads": len(blocks[0].heads)}
+            raise error("RS001", f"depth has no option {name!r}", nearest(name, sorted(known | own)))
+    random = options if seeds is None else {**options, "seed": seeds}
+    given = decided(tokens, blocks, random)
     every = {"mask": mask, **options, **({} if seeds is None else {"seed": list(seeds)})}
     listed = {name: list(value) if isinstance(value, list | tuple) else [value] for name, value in every.items()}
     stacks = (Stack(**{**dict(zip(listed, values, strict=True)), **given}) for values in product_of(*listed.values()))
@@ -156,6 +147,9 @@ def designed(designs: Sequence[str], stacks: Iterable[Stack]) -> tuple[Stack, ..
 
 def with_design(design: str, stack: Stack) -> Stack:
     """The network with the parts of a design; what is said of an MLP that it lacks is forgotten."""
+    if stack.given_blocks is not None and ("mlp" in design) != (stack.mlp is not None):
+        blocks = "blocks with an MLP" if stack.mlp else "blocks without an MLP"
+        raise error("RS003", f"the design {design} with {blocks}", "name designs that fit the blocks")
     if "mlp" in design:
         return replace(stack, skip="skip" in design, mlp=stack.mlp or "relu")
     return replace(stack, skip="skip" in design, mlp=None, **{name: getattr(Stack, name) for name in OF_MLP})

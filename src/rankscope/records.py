@@ -152,6 +152,11 @@ class Table:
         return found[0] if len(found) == 1 else replace(self, records=found)
 
     @property
+    def values(self) -> list[Number]:
+        """The value of each record, None where it is not known."""
+        return [record.value for record in self.records]
+
+    @property
     def over_depth(self) -> bool:
         """Whether it is that of a study of depth: its rows stand for networks."""
         return any(matrix.network is not None for matrix in self.matrices)

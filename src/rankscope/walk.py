@@ -5,6 +5,7 @@ are those of the first layer, and the last row is what leaves the network.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
@@ -12,22 +13,23 @@ import numpy as np
 
 from rankscope.analyzer.analyze import Analysed, analyse, chosen, described
 from rankscope.analyzer.analyze import measures as matrix_measures
+from rankscope.analyzer.analyze import row as series_of
 from rankscope.analyzer.collapse import DEPTH_MEASURES, DepthMeasure, Gradients, History, Plain, dong_step
 from rankscope.analyzer.graph import Graph
-from rankscope.analyzer.measure import Measure
+from rankscope.analyzer.measure import Measure, unknown
 from rankscope.analyzer.needs import Needs
 from rankscope.analyzer.numerics import Numerics
 from rankscope.analyzer.paths import Length, Step, by_length
 from rankscope.analyzer.residual import SAFETY, Centre, Distance
-from rankscope.arrays import Boolean, check_dense, storage
+from rankscope.arrays import Boolean, Float64, check_dense, storage
 from rankscope.attention.block import Block, Head
-from rankscope.attention.mixing import Mixing
+from rankscope.attention.mixing import Mixing, Split
 from rankscope.attention.operators import Mean, Operator, Product
 from rankscope.attention.tokens import Tokens
-from rankscope.errors import error
+from rankscope.errors import RankscopeError, UsageError, error
 from rankscope.generators.depth import Attended, Stack, State, plainly, walk
 from rankscope.generators.stack import called
-from rankscope.records import Matrix, Reading, Record, Subject
+from rankscope.records import Matrix, Reading, Record, Series, Subject
 from rankscope.registry import nearest
 
 OF_MATRICES: Final = ("effective_rank", "row_entropy_normalized")
@@ -43,6 +45,16 @@ OF_PRODUCTS: Final = (
     "log10_sigma_min",
 )
 """What is measured of the product of all attention matrices, where no measure of matrices is named."""
+
+
+ALIKE: Final = -20.0
+"""log₂ of the differences of rows below which float64 holds little of them."""
+
+OF_SMALL_VALUES: Final = ("rank_exact", "rank_scores", "logdet", "log10_sigma_min", "log10_condition", "sv_ratio_1_2")
+"""Measures of matrices that rest on singular values beside the largest."""
+
+BELOW: Final = "rows agree in float64 up to a few digits, in which the matrix of the true tokens is not held"
+"""Why such a measure has no value."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +109,7 @@ def choose(names: tuple[str, ...]) -> Chosen:
         return Chosen(tuple(each for each in every if each.default), tuple(chosen(OF_MATRICES)))
     if "all" in names:
         return Chosen(tuple(every), tuple(chosen(OF_MATRICES)))
-    known = {each.name for each in every}
+    known = [each.name for each in every]
     of_matrices = tuple(name for name in names if name not in known)
     for name in of_matrices:
         if name not in matrix_measures().names() and name not in matrix_measures().aliases:
@@ -129,28 +141,32 @@ class Walk:
     study: DepthStudy
     measures: Chosen
     rows: list[Record] = field(default_factory=list)
+    series: list[Series] = field(default_factory=list)
     mixings: dict[int, list[Mixing]] = field(default_factory=dict)
     operators: dict[int, list[Operator]] = field(default_factory=dict)
     blocks: list[Block] = field(default_factory=list)
     log_smallest: float = 0.0
+    alike: bool = False
 
     def analysed(self) -> list[Analysed]:
         """What the network adds to a table: its own rows, and those of the product of its matrices."""
         stack = self.stack
         if self.study.product:
             check_dense(stack.n, stack.n, stack.layers * stack.heads)
-        plain = plainly(stack) if self.measures.needing(Plain) else None
+        plain = plainly(stack)
         history = History((), (), (), (), why_no_bound(stack))
         for state in walk(stack, self.observe):
-            history = after(history, state, self.study.centre, stack, self.blocks)
+            history = after(history, state, self.study, stack, self.blocks)
             self.state(state, history)
-            if plain is not None:
-                self.add(Plain, Plain(next(plain), storage(stack.dtype)), state.layer)
+            if self.measures.needing(Plain):
+                values, plain = following(plain)
+                kept = storage(stack.dtype)
+                self.add(Plain, Plain(values, kept, self.study.centre, self.study.absolute), state.layer)
             if state.block is not None:
-                self.blocks.append(state.block)
+                self.blocks = [*(self.blocks if self.study.paths else []), state.block]
                 self.add(Block, state.block, state.layer)
         self.after_all(history)
-        own = Analysed(matrix_of(stack, self.number), self.rows, [])
+        own = Analysed(matrix_of(stack, self.number), self.rows, self.series)
         return [own, self.of_product()] if self.study.product else [own]
 
     def add(self, kind: type, need: Any, layer: int | None, head: int | None = None) -> None:
@@ -182,7 +198,11 @@ class Walk:
             operator = attended.make()
             needs = Needs(operator, self.study.numerics)
             for measure in self.measures.matrices:
-                self.rows.append(measure.record(needs, self.number))
+                reading = told(measure, attended.mixing) or measure.read(needs)
+                self.rows.append(measure.row(reading, operator, self.number))
+                for name, listed in reading.series.items():
+                    indexed = listed if isinstance(listed, dict) else dict(enumerate(listed, 1))
+                    self.series.append(series_of(name, indexed, [], operator, self.number))
         if "log10_wu_gap" in {measure.name for measure in self.measures.needing(Graph)}:
             smallest = float(
                 attended.mixing.matrix.min(where=seen_by(self.stack, attended.layer, attended.head), initial=1.0)
@@ -192,19 +212,33 @@ class Walk:
             self.mixings.setdefault(attended.layer, []).append(attended.mixing)
         if self.study.product:
             self.operators.setdefault(attended.layer, []).append(attended.make())
+            self.alike = self.alike or alike(attended.mixing)
 
     def after_all(self, history: History) -> None:
         """The rows of the network as a whole: gradients, the masks, the paths."""
         if self.measures.needing(Gradients):
-            from rankscope.generators.gradients import gradient_norms
-
-            for layer, norms in enumerate(gradient_norms(self.stack)):
-                self.add(Gradients, Gradients(**norms, log10_residual=history.logs[layer]), layer)
+            self.gradients(history)
         if self.measures.needing(Graph):
             self.add(Graph, Graph(patterns(self.stack), self.log_smallest), None)
         if self.study.paths:
             for each in by_length(Tokens.of(self.stack.tokens()), self.steps(), self.stack.skip, self.stack.seed):
                 self.path(each)
+
+    def gradients(self, history: History) -> None:
+        """The rows of gradients; where everything was asked for and they cannot be taken, they say why."""
+        from rankscope.generators.gradients import gradient_norms
+
+        try:
+            found = gradient_norms(self.stack)
+        except UsageError as reason:
+            if "all" not in self.study.measures:
+                raise
+            for measure in self.measures.needing(Gradients):
+                self.row(measure.name, measure.group, unknown(f"{reason.code}: {reason.given}"), None)
+            return
+        for layer, norms in enumerate(found):
+            tokens = history.relative[layer]
+            self.add(Gradients, Gradients(**norms, log10_residual=tokens), layer)
 
     def path(self, of: Length) -> None:
         """The rows of the paths of one length."""
@@ -240,8 +274,21 @@ class Walk:
         label = f"product over {stack.layers} layers: {stack.label}"
         origin = replace(stack.origin, label=label, over="layers-product")
         names = tuple(measure.name for measure in self.measures.matrices if self.study.measures) or OF_PRODUCTS
-        made = Product(tuple(parts), origin)
-        return analyse(made, len(self.study.stacks) + self.number, chosen(names), self.study.numerics)
+        made, identity = Product(tuple(parts), origin), len(self.study.stacks) + self.number
+        whole = [measure for measure in chosen(names) if not (self.alike and measure.name in OF_SMALL_VALUES)]
+        found = analyse(made, identity, whole, self.study.numerics)
+        lacking = [measure.row(unknown(BELOW), made, identity) for measure in chosen(names) if measure not in whole]
+        return replace(found, records=[*found.records, *lacking])
+
+
+def alike(mixing: Mixing) -> bool:
+    """Whether the rows of an attention matrix agree so far that float64 holds little of what tells them apart."""
+    return isinstance(mixing, Split) and mixing.own.log2_norm < ALIKE
+
+
+def told(measure: Measure, mixing: Mixing) -> Reading | None:
+    """What is said of a measure of small singular values instead of a number, where these are lost in float64."""
+    return unknown(BELOW) if measure.name in OF_SMALL_VALUES and alike(mixing) else None
 
 
 def seen_by(stack: Stack, layer: int, head: int) -> Boolean:
@@ -263,11 +310,19 @@ def patterns(stack: Stack) -> list[Boolean]:
     return listed
 
 
-def after(history: History, state: State, centre: Centre, stack: Stack, blocks: list[Block]) -> History:
+def following(plain: Iterator[Float64]) -> tuple[Float64 | None, Iterator[Float64]]:
+    """The next tokens of plain arithmetic, or none from where it has failed."""
+    try:
+        return next(plain, None), plain
+    except RankscopeError:
+        return None, iter(())
+
+
+def after(history: History, state: State, study: DepthStudy, stack: Stack, blocks: list[Block]) -> History:
     """The history with one more layer."""
     tokens = state.tokens
-    relative = Distance(tokens, centre).reading("frobenius")
-    absolute = Distance(tokens, centre, absolute=True).reading("frobenius")
+    relative = Distance(tokens, study.centre, study.absolute).reading("frobenius")
+    absolute = Distance(tokens, study.centre, absolute=True).reading("frobenius")
     error = SAFETY * tokens.error / math.log(10)
     bounds = history.bounds
     if not history.why_no_bound:
@@ -275,8 +330,10 @@ def after(history: History, state: State, centre: Centre, stack: Stack, blocks: 
         known = Distance(tokens, absolute=True).reading("composite").value if not bounds else None
         bounds += (known if not bounds else None if last is None else dong_step(last, blocks[-1], stack.scale),)
     logs = (*history.logs, None if relative.value is None else float(relative.value))
+    small = (tokens.residual.log2_norm - tokens.log2_norm) * math.log10(2)
     absolutes = (*history.absolute, None if absolute.value is None else float(absolute.value))
-    return History(logs, (*history.errors, error), absolutes, bounds, history.why_no_bound)
+    known = None if tokens.lost or not math.isfinite(small) else small
+    return History(logs, (*history.errors, error), absolutes, bounds, history.why_no_bound, (*history.relative, known))
 
 
 def why_no_bound(stack: Stack) -> str:

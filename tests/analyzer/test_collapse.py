@@ -163,7 +163,7 @@ def test_the_order_has_an_interval_of_what_its_logarithms_allow() -> None:
         ((-1.0, -2.0), "needs two layers before it"),
         ((None, -1.0, -2.0), "a residual is not known"),
         ((-1.0, -2.0, None), "a residual is not known"),
-        ((-1.0, -1.0, -2.0), "the residual did not change"),
+        ((-1.0, -1.0, -2.0), "the residual hardly changed in the layer before"),
     ],
 )
 def test_an_order_that_is_not_known_says_why(logs: tuple[float | None, ...], because: str) -> None:
@@ -219,7 +219,7 @@ def test_the_naive_residual_says_where_it_stops() -> None:
     for lost in (np.zeros((4, 2)), np.full((4, 2), np.inf)):
         with np.errstate(invalid="ignore"):
             found = collapse.log10_residual_naive(Plain(lost, FLOAT64))
-        assert (found.value, found.because) == (None, "the tokens vanished, or overflowed")
+        assert (found.value, found.because) == (None, "plain arithmetic failed: the tokens vanished, or overflowed")
 
 
 # ------------------------------------------------------------------------------------------------------------ tokens

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from rankscope.analyzer.measure import finite, unknown
-from rankscope.analyzer.residual import Distance, bounded
+from rankscope.analyzer.residual import Centre, Distance, bounded
 from rankscope.arrays import EPS, UNIT, Float64, Storage
 from rankscope.attention.block import Block
 from rankscope.attention.mixing import Mixing, Split, Whole
@@ -28,15 +28,19 @@ from rankscope.registry import Registry
 LOG: Final = math.log10(2)
 """The decimal logarithm of two."""
 
+HARDLY: Final = 0.1
+"""Decades by which a residual must change for the next change to be compared with it."""
+
 LEMMA: Final = 1.2564312086261697
 """The root of eˣ = 1 + 2x: the range of score differences up to which a lemma in the proof of Dong et al. holds."""
 
 
 @dataclass(frozen=True)
 class History:
-    """The tokens' relative residuals so far, as decimal logarithms with their errors, and the absolute ones.
+    """The tokens' residuals so far, as decimal logarithms with their errors, and the absolute ones.
 
-    The last entry is that of the tokens at hand. `bounds` are those of Dong et al., where their theorem speaks.
+    The last entry is that of the tokens at hand. `bounds` are those of Dong et al., where their theorem speaks;
+    `relative` are residuals from the mean, divided by the norm of the tokens.
     """
 
     logs: tuple[float | None, ...]
@@ -44,14 +48,19 @@ class History:
     absolute: tuple[float | None, ...]
     bounds: tuple[float | None, ...] = ()
     why_no_bound: str = ""
+    relative: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Plain:
-    """The tokens as a script computes them, and the type in which they are kept from layer to layer."""
+    """The tokens as a script computes them, None where it failed; the type in which they are kept from layer to layer;
+    what they are compared with, and whether distances are divided by the norm of the tokens.
+    """
 
-    values: Float64
+    values: Float64 | None
     storage: Storage
+    centre: Centre = "mean"
+    absolute: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,8 @@ class DepthMeasure:
 
     def __call__(self, of: Any) -> Reading:
         """Its reading: finite, or null with a reason."""
+        if isinstance(of, Tokens) and self.group == "tokens" and not_held(of):
+            return unknown("the residual is not known")
         try:
             found = self.function(of)
         except RankscopeError as reason:
@@ -96,6 +107,12 @@ def depth_measure(group: str, *, default: bool = False) -> Callable[[Callable[..
         return function
 
     return register
+
+
+def not_held(tokens: Tokens) -> bool:
+    """Whether the residual is not known where it matters: lost altogether, or of any size within its error."""
+    unsure = tokens.error > LOST and tokens.residual.log2_norm - tokens.log2_norm > 2 * math.log2(NEAR)
+    return unsure or (tokens.lost and not tokens.residual.values.any())
 
 
 # ------------------------------------------------------------------------------------------------- residuals
@@ -133,20 +150,25 @@ def log10_residual_spectral(distance: Distance) -> Reading:
 
 @depth_measure("residual", default=True)
 def log10_residual_naive(plain: Plain) -> Reading:
-    """log₁₀ ‖X − 1x̄ᵀ‖_F / ‖X‖_F of the tokens as a script computes them, which stops at its rounding floor."""
-    x, floor = plain.values, 10 * 2 * plain.storage.unit
-    details = {"log10_floor": math.log10(floor)}
+    """log₁₀ of the same residual of tokens as a script computes them, which stops at its rounding floor.
+
+    The floor, `log10_floor` in `details`, is what rounding to the type and summing n weights and as many features as
+    tokens have can lose of the norm of the tokens: 4u + (n + width + 8)·2⁻⁵³.
+    """
+    x = plain.values
+    if x is None or not np.isfinite(x).all() or not x.any():
+        return unknown("plain arithmetic failed: the tokens vanished, or overflowed")
     whole = float(np.linalg.norm(x))
-    value = float(np.linalg.norm(x - x.mean(axis=0))) / whole if whole else 0.0
-    if not np.isfinite(x).all() or not whole:
-        return Reading(None, because="the tokens vanished, or overflowed", details=details)
+    size = 1.0 if plain.absolute else whole
+    floor = (4 * plain.storage.unit + (sum(x.shape) + 8) * UNIT) * whole / size
+    details = {"log10_floor": math.log10(floor)}
+    value = float(np.linalg.norm(x - (x[0] if plain.centre == "first" else x.mean(axis=0)))) / size
     if not value:
         because = f"exactly zero in {plain.storage.name}, which means below rounding, not zero"
-        return Reading(None, because=because, high=math.log10(plain.storage.unit), details=details)
+        return Reading(None, because=because, high=math.log10(plain.storage.unit * whole / size), details=details)
     because = "at its rounding floor" if value < floor else ""
-    return Reading(
-        math.log10(value), "estimated", f"plain arithmetic, kept in {plain.storage.name}", because, details=details
-    )
+    method = f"plain arithmetic, kept in {plain.storage.name}"
+    return Reading(math.log10(value), "estimated", method, because, details=details)
 
 
 @depth_measure("residual")
@@ -173,8 +195,8 @@ def residual_order(history: History) -> Reading:
         return unknown("a residual is not known")
     above, below = last - middle, middle - first
     slack = sum(history.errors[-2:]), sum(history.errors[-3:-1])
-    if abs(below) <= slack[1]:
-        return unknown("the residual did not change")
+    if abs(below) <= max(slack[1], HARDLY):
+        return unknown("the residual hardly changed in the layer before")
     ends = [(above + a * slack[0]) / (below + b * slack[1]) for a in (-1, 1) for b in (-1, 1)]
     return Reading(above / below, "estimated", "increments of log r", low=min(ends), high=max(ends))
 

@@ -109,8 +109,9 @@ def mask_radius(graph: Graph) -> Reading:
 
 @depth_measure("mask")
 def log10_wu_gap(graph: Graph) -> Reading:
-    """log₁₀ of 1 − (1 − ε^r)^(1/r), r the radius, ε the least weight: Theorem 1 of Wu et al. 2024 bounds residuals by
-    C(1 − ε^r)^(t/r) after t layers without skips or norms.
+    """log₁₀ of 1 − (1 − ε^r)^(1/r), r the radius, ε the least weight: the least decay of a layer (Wu et al. 2024).
+
+    Theorem 1 bounds residuals by C(1 − ε^r)^(t/r) after t layers of attention without skips and norms.
     """
     if graph.radius is None:
         return unknown("no token reaches all")

@@ -18,7 +18,7 @@ from rankscope.attention.tokens import Tokens
 from rankscope.errors import error
 
 LOG: Final = math.log10(2)
-MOST: Final = 512
+MOST: Final = 128
 """Paths of one length up to which all are followed."""
 SAMPLE: Final = 128
 """Paths of one length that are followed where there are more."""

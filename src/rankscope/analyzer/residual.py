@@ -1,7 +1,7 @@
 """How far tokens are from consensus, in five norms, from their mean, their first, or the nearest row."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, Literal, get_args
 
@@ -79,6 +79,8 @@ class Distance:
         if not math.isfinite(whole):
             return unknown("all tokens are zero")
         found = bounded(high - (0.0 if self.absolute else whole), self.tokens.error, method, lost=self.tokens.lost)
+        if norm == "frobenius" and self.centre != "first" and not self.absolute and found.high is not None:
+            found = replace(found, high=min(float(found.high), 0.0))  # ‖X − 1x̄ᵀ‖_F ≤ ‖X‖_F
         kept = {"log10_absolute": high, "log10_norm": whole} if math.isfinite(high) else {}
         if high - low > 1e-9 and found.value is not None:
             least = low - (0.0 if self.absolute else whole)
@@ -89,7 +91,7 @@ class Distance:
         """Lower and upper bounds of log₁₀ of the absolute distance, equal where it is known, and how it was found."""
         rest = self.tokens.residual
         if not rest.values.any():
-            return -math.inf, -math.inf, "all tokens are equal"
+            return -math.inf, -math.inf, "mean and residual"
         low, high, method = self.distance(norm, rest.values)
         shift = rest.exponent * LOG
         return (

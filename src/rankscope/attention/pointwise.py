@@ -40,7 +40,7 @@ activation = ACTIVATIONS
 
 @activation
 def relu() -> Activation:
-    """max(x, 0)."""
+    """max(x, 0): negative numbers become zero."""
     return Activation(lambda x: np.maximum(x, 0.0), lambda x: np.asarray(x > 0, dtype=np.float64), 1.0, corner=True)
 
 

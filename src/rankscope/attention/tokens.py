@@ -80,13 +80,14 @@ class Tokens:
 
     def linear(self, by: Linear) -> "Tokens":
         """X·W + 1·b."""
-        mean, residual = self.mean @ by.weights, self.residual @ by.weights
+        weights = Scaled.of(by.weights)
+        mean, residual = self.mean @ weights, self.residual @ weights
         if by.bias is not None:
             mean = mean + Scaled.of(by.bias[None, :])
-        size = self.residual.norm * float(np.linalg.norm(by.weights))
-        grown = relative(size / math.sqrt(self.shape[1]), self.residual.exponent, residual)
+        size, unit = self.residual.norm * weights.norm, self.residual.exponent + weights.exponent
+        grown = relative(size / math.sqrt(self.shape[1]), unit, residual)
         error = passed_on(self.error, grown)
-        return split(mean, residual, error, UNIT * size, self.residual.exponent, lost=self.lost)
+        return split(mean, residual, error, UNIT * size, unit, lost=self.lost)
 
     def __add__(self, other: "Tokens") -> "Tokens":
         residual = self.residual + other.residual

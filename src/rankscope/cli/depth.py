@@ -8,6 +8,7 @@ import typer
 from rankscope.cli import options as o
 from rankscope.cli.compare import number_of, several
 from rankscope.cli.output import Showing, show_result
+from rankscope.errors import error
 
 NETWORK = "Network"
 
@@ -19,16 +20,14 @@ def listed(flag: str, text: str, default: str) -> Any:
     )
 
 
+HeadCounts = Annotated[list[str] | None, listed("--heads", "Heads in each layer; tokens are heads · d wide", "1")]
 Layers = Annotated[int | None, typer.Option(help="Layers. (default: 12)", rich_help_panel=NETWORK)]
 Designs = Annotated[
     list[str] | None,
     typer.Option("--compare", help="Designs side by side: pure, skip, mlp, skip+mlp.", rich_help_panel=NETWORK),
 ]
 Skip = Annotated[bool, typer.Option("--skip", help="Skip connections around each branch.", rich_help_panel=NETWORK)]
-Alpha = Annotated[
-    str | None,
-    typer.Option(help="Multiplies each branch: a number, or 1/sqrt(L). (default: 1)", rich_help_panel=NETWORK),
-]
+Alphas = Annotated[list[str] | None, listed("--alpha", "Multiplies each branch: a number, or 1/sqrt(L)", "1")]
 Mlp = Annotated[
     str | None, typer.Option(help="An MLP after attention, with relu or gelu. (default: none)", rich_help_panel=NETWORK)
 ]
@@ -40,7 +39,7 @@ MlpInit = Annotated[
     str | None, typer.Option(help="How the maps of the MLP start. (default: he)", rich_help_panel=NETWORK)
 ]
 MlpGains = Annotated[list[str] | None, listed("--mlp-gain", "Multiplies the MLP", "1")]
-Norms = Annotated[list[str] | None, listed("--norm", "none, pre, post, pre:rms or post:rms", "none")]
+Norms = Annotated[list[str] | None, listed("--norm", "none, pre, post, pre:rms or post:rms, with ε = 1e-5", "none")]
 Values = Annotated[
     list[str] | None, listed("--values", "How W_V and W_O start: an initialisation, or identity", "lecun")
 ]
@@ -89,10 +88,10 @@ def depth(
     n: o.N = None,
     d: o.D = None,
     layers: Layers = None,
-    heads: o.Heads = None,
+    heads: HeadCounts = None,
     designs: Designs = None,
     skip: Skip = False,
-    alpha: Alpha = None,
+    alpha: Alphas = None,
     mlp: Mlp = None,
     mlp_ratio: MlpRatio = None,
     mlp_init: MlpInit = None,
@@ -102,12 +101,13 @@ def depth(
     gain: Gains = None,
     rescale: Rescale = None,
     fixed: Fixed = False,
-    kernel: o.Kernel = None,
-    position: o.Position = None,
-    scale: o.Scale = None,
+    kernel: Annotated[list[str] | None, several("--kernel", "softmax")] = None,
+    position: Annotated[list[str] | None, several("--position", "none")] = None,
+    scale: Annotated[list[str] | None, several("--scale", "1")] = None,
     ensemble: EnsembleOfTokens = None,
     init: o.Init = None,
     plan: o.Plan = None,
+    empty_rows: o.EmptyRows = None,
     seed: o.Seed = None,
     seeds: o.Seeds = None,
     measure: o.Measures = None,
@@ -142,17 +142,21 @@ def depth(
 
     o.run_plugins(plugin)
     given: dict[str, Any] = {
-        "n": n, "d": d, "layers": layers, "heads": heads, "mlp": mlp, "mlp_ratio": mlp_ratio, "mlp_init": mlp_init,
-        "kernel": kernel, "position": position, "scale": scale, "ensemble": ensemble, "init": init, "plan": plan,
-        "dtype": dtype, "alpha": alpha if alpha in (None, "1/sqrt(L)") else number_of(alpha, "--alpha"),
+        "n": n, "d": d, "layers": layers, "mlp": mlp, "mlp_ratio": mlp_ratio, "mlp_init": mlp_init,
+        "ensemble": ensemble, "init": init, "plan": plan, "dtype": dtype, "empty_rows": empty_rows,
         "rescale": None if rescale is None else rescale_of(rescale),
     }  # fmt: skip
     made = {name: value for name, value in given.items() if value is not None} | {"skip": skip, "fixed": fixed}
     varied: dict[str, list[Any]] = {
         "mask": o.split("--mask", mask) or [None],
+        "kernel": o.split("--kernel", kernel) or ["softmax"],
+        "position": o.split("--position", position) or ["none"],
+        "scale": [number_of(each) for each in o.split("--scale", scale)] or [1.0],
+        "heads": [count_of(each) for each in o.split("--heads", heads)] or [1],
         "norm": o.split("--norm", norm) or ["none"],
         "values": o.split("--values", values) or ["lecun"],
         "gain": [number_of(each, "--gain") for each in o.split("--gain", gain)] or [1.0],
+        "alpha": [strength_of(each) for each in o.split("--alpha", alpha)] or [1.0],
         "mlp_gain": [number_of(each, "--mlp-gain") for each in o.split("--mlp-gain", mlp_gain)] or [1.0],
     }
     stacks = (
@@ -173,6 +177,27 @@ def depth(
     show_result(lambda: run_depth(study, workers=workers, timing=timing), showing)
 
 
+def count_of(text: str) -> int:
+    """A number of heads that was typed."""
+    if not text.isdigit():
+        raise error("RS002", f"--heads {text}", "give a whole number, or several separated by commas")
+    return int(text)
+
+
+def strength_of(text: str) -> Any:
+    """The strength of branches that was typed."""
+    return text if not numeric(text) else float(text)
+
+
 def rescale_of(text: str) -> Any:
     """A rescaling that was typed."""
-    return text if text in ("none", "perp") else number_of(text, "--rescale")
+    return text if not numeric(text) else float(text)
+
+
+def numeric(text: str) -> bool:
+    """Whether a text is a number; what is none is refused by the network, which knows the names."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -24,6 +24,7 @@ from rankscope.attention.operators import Operator
 from rankscope.attention.origin import Origin
 from rankscope.attention.pointwise import ACTIVATIONS, Norm, activated, normalised
 from rankscope.attention.positions import POSITIONS, Place, Position, child
+from rankscope.attention.request import EmptyRows
 from rankscope.attention.tokens import Linear, Tokens
 from rankscope.errors import error
 from rankscope.generators.ensembles import ENSEMBLES
@@ -53,8 +54,9 @@ class Stack:
     of each branch to its output times `alpha` (a number, or "1/sqrt(L)"); `mlp` names an activation, with hidden size
     `mlp_ratio` times the width, started by `mlp_init` and multiplied by `mlp_gain`. `norm` is one of `NORMS`.
     `rescale` is "none", "perp" (A − 11ᵀ/n) or a λ (AttnScale). `fixed` applies the matrices of layer 0 in every
-    layer. `dtype` rounds the tokens of the plain computation after each layer. `given_tokens` (n × width) and
-    `given_blocks` replace what is drawn.
+    layer; `empty_rows` is what becomes of queries that see nothing: "error", "zero" or "uniform". `dtype` rounds the
+    tokens of the plain computation after each layer. `given_tokens` (n × width) and `given_blocks` replace what is
+    drawn.
     """
 
     n: int = 512
@@ -79,6 +81,7 @@ class Stack:
     norm: str = "none"
     rescale: Rescaling = "none"
     fixed: bool = False
+    empty_rows: EmptyRows = "error"
     seed: int = 0
     dtype: str = "float64"
     given_tokens: Float64 | None = field(default=None, repr=False)
@@ -108,6 +111,8 @@ class Stack:
         """The width of tokens: as given, of the ensemble, or heads · d."""
         if self.given_tokens is not None:
             return int(self.given_tokens.shape[1])
+        if self.given_blocks is not None:
+            return int(self.given_blocks[0].heads[0].query.weights.shape[0])
         made = ENSEMBLES.build(self.ensemble)
         return made.width or (max(self.heads * self.d, self.n) if made.wide else self.heads * self.d)
 
@@ -119,12 +124,14 @@ class Stack:
             "kernel": called(self.kernel),
             "position": called(self.position),
             "scale": f"scale {typed(self.scale)}",
+            "given_tokens": "given tokens",
             "ensemble": self.ensemble,
-            "init": f"init {self.init}",
-            "values": f"values {self.values}",
+            "init": "given maps" if self.given_blocks else f"init {self.init}",
+            "values": "" if self.given_blocks else f"values {self.values}",
             "gain": f"gain {typed(self.gain)}",
             "alpha": f"alpha {self.alpha if isinstance(self.alpha, str) else typed(self.alpha)}",
             "norm": f"{self.norm}-norm" if ":" not in self.norm else self.norm.replace(":rms", "-rmsnorm"),
+            "empty_rows": f"empty rows {self.empty_rows}",
             "rescale": f"attnscale {self.rescale}" if not isinstance(self.rescale, str) else self.rescale,
             "fixed": "fixed",
         }
@@ -136,8 +143,11 @@ class Stack:
                 "mlp_gain": f"mlp gain {typed(self.mlp_gain)}",
             }
         mask = called(self.mask) or "bidirectional"
-        parts = [text for name, text in own.items() if called(getattr(self, name)) != getattr(base, name)]
-        parts = [part for part in parts if not (part == "relu" and self.mlp == "relu")]
+        differing = (
+            name for name in own if name != "given_tokens" and called(getattr(self, name)) != getattr(base, name)
+        )
+        names = [*differing, *(["given_tokens"] if self.given_tokens is not None else [])]
+        parts = [own[name] for name in own if name in names and own[name] and (name, own[name]) != ("mlp", "relu")]
         return " ".join([self.design, mask if self.plan == "uniform" else f"plan {self.plan}", *parts])
 
     @property
@@ -198,6 +208,10 @@ class Stack:
             isinstance(self.rescale, float | int) and math.isfinite(self.rescale)
         ):
             raise error("RS002", f"rescale = {self.rescale!r}", "give none, perp or a number λ")
+        if self.empty_rows == "drop":
+            raise error(
+                "RS003", "empty_rows = 'drop' in a network", "take zero or uniform: every layer needs every token"
+            )
         if self.seed < 0:
             raise error("RS002", f"seed = {self.seed}", "give a whole number of at least 0")
         if self.mlp is not None:
@@ -206,9 +220,10 @@ class Stack:
         elif of_mlp := [name for name in OF_MLP if getattr(self, name) != getattr(Stack, name)]:
             given = f"{of_mlp[0]} = {getattr(self, of_mlp[0])} without an MLP"
             raise error("RS003", given, "add one, with relu or gelu (--mlp relu), or leave it out")
-        INITIALISATIONS[self.init]
-        if self.values != "identity":
-            INITIALISATIONS[self.values]
+        if self.given_blocks is None:
+            INITIALISATIONS[self.init]
+        if self.given_blocks is None and self.values not in (known := [*INITIALISATIONS.names(), "identity"]):
+            raise error("RS001", f"there is no initialisation {self.values!r}", nearest(self.values, known))
         storage(self.dtype)
         made = ENSEMBLES.build(self.ensemble)
         if made.tokens is None:
@@ -219,17 +234,24 @@ class Stack:
         check_dense(self.n, self.n)
 
     def check_given(self) -> None:
-        """Refuse given tokens and maps of other shapes."""
-        if self.given_tokens is not None and self.given_tokens.shape[0] != self.n:
-            raise error("RS101", f"{self.given_tokens.shape[0]} tokens for n = {self.n}", "give n tokens, or that n")
-        if self.given_blocks is not None and len(self.given_blocks) != self.layers:
-            given = f"{len(self.given_blocks)} blocks for {self.layers} layers"
-            raise error("RS101", given, "give as many blocks as layers")
-        counts = {len(block.heads) for block in self.given_blocks or ()} | {self.heads}
-        if len(counts) > 1:
-            raise error("RS101", f"blocks of {sorted(counts)} heads", "give every block the same number of heads")
+        """Refuse given tokens and maps that are not those of this network."""
+        if self.given_tokens is not None and len(self.given_tokens) != self.n:
+            raise error("RS101", f"{len(self.given_tokens)} tokens for n = {self.n}", "give n tokens, or that n")
+        if self.given_tokens is not None and self.described_position.tokens is not None:
+            given = f"the position {called(self.position)} with your own tokens"
+            raise error("RS003", given, "add it to them beforehand")
+        if self.given_blocks is not None:
+            found = len(self.given_blocks), {len(block.heads) for block in self.given_blocks}
+            if found != (self.layers, {self.heads}):
+                given = f"{found[0]} blocks of {sorted(found[1])} heads for {self.layers} layers of {self.heads}"
+                raise error("RS101", given, "give as many blocks as layers, each with that number of heads")
 
     # -------------------------------------------------------------------------------------------- what it is made of
+
+    @property
+    def described_position(self) -> Position:
+        """The position as a value."""
+        return POSITIONS.build(self.position) if isinstance(self.position, str) else self.position
 
     def place(self, layer: int, head: int) -> Place:
         """Where a head stands, for what is drawn for it."""
@@ -242,7 +264,7 @@ class Stack:
         made = ENSEMBLES.build(self.ensemble)
         assert made.tokens is not None
         x = made.tokens(self.n, self.width, self.place(0, 0))
-        added = (POSITIONS.build(self.position) if isinstance(self.position, str) else self.position).tokens
+        added = self.described_position.tokens
         return x if added is None else np.asarray(x + added(np.arange(self.n), self.width))
 
     def block(self, layer: int) -> Block:
@@ -281,7 +303,7 @@ class Stack:
     def how(self, layer: int, head: int) -> How:
         """How a matrix of this network is made of queries and keys."""
         return resolved(
-            How(self.masks[layer, head], self.kernel, self.position, self.scale, "float64", "error", self.heads)
+            How(self.masks[layer, head], self.kernel, self.position, self.scale, "float64", self.empty_rows, self.heads)
         )
 
     @property
@@ -399,26 +421,31 @@ def plainly(stack: Stack) -> Iterator[Float64]:
     matrices: list[Float64] = []
     for layer in range(stack.layers):
         yield x
-        block = stack.block(layer)
-        source = plain_norm(stack, x, "pre")
-        branch = np.zeros_like(x)
-        for number, head in enumerate(block.heads):
-            if not (stack.fixed and layer):
-                queries, keys = plain_linear(source, head.query), plain_linear(source, head.key)
-                own = Tokens.of(queries), Tokens.of(keys)
-                made = operator_of(*own, stack.how(layer, number), stack.at(layer, number))
-                matrices[number : number + 1] = [np.asarray(made.matrix)]
-            low, high = stack.levels
-            uniform = 1 / stack.n
-            weights = matrices[number] if (low, high) == (1, 1) else low * uniform + high * (matrices[number] - uniform)
-            branch += plain_linear(held(weights, kept) @ plain_linear(source, head.value), head.output)
-        x = plain_norm(stack, stack.skip * x + stack.strength * branch, "post")
-        if block.mlp is not None:
-            hidden = plain_linear(plain_norm(stack, x, "pre"), block.mlp.into)
-            branch = plain_linear(ACTIVATIONS.build(block.mlp.activation).function(hidden), block.mlp.back)
-            x = plain_norm(stack, stack.skip * x + stack.strength * branch, "post")
-        x = held(x, kept)
+        with np.errstate(all="ignore"):  # a script would overflow, too; the true tokens are followed beside it
+            x = held(plain_layer(stack, layer, x, matrices, kept), kept)
     yield x
+
+
+def plain_layer(stack: Stack, layer: int, x: Float64, matrices: list[Float64], kept: Storage) -> Float64:
+    """The tokens after one layer; `matrices` keeps those of layer 0 where they are applied in every layer."""
+    block = stack.block(layer)
+    source = plain_norm(stack, x, "pre")
+    branch = np.zeros_like(x)
+    for number, head in enumerate(block.heads):
+        if not (stack.fixed and layer):
+            queries, keys = (Tokens.of(plain_linear(source, by)) for by in (head.query, head.key))
+            made = operator_of(queries, keys, stack.how(layer, number), stack.at(layer, number))
+            matrices[number : number + 1] = [np.asarray(made.matrix)]
+        low, high = stack.levels
+        uniform = 1 / stack.n
+        weights = matrices[number] if (low, high) == (1, 1) else low * uniform + high * (matrices[number] - uniform)
+        branch += plain_linear(held(weights, kept) @ plain_linear(source, head.value), head.output)
+    x = plain_norm(stack, stack.skip * x + stack.strength * branch, "post")
+    if block.mlp is not None:
+        hidden = plain_linear(plain_norm(stack, x, "pre"), block.mlp.into)
+        branch = plain_linear(ACTIVATIONS.build(block.mlp.activation).function(hidden), block.mlp.back)
+        x = plain_norm(stack, stack.skip * x + stack.strength * branch, "post")
+    return x
 
 
 def held(x: Float64, kept: Storage) -> Float64:

@@ -29,6 +29,21 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in text)
 
 
+def folded(text: str, width: int, between: str = " ") -> list[str]:
+    """Text in lines of at most `width` columns of a terminal, between words where that is possible."""
+    lines: list[str] = []
+    for word in filter(None, text.split(between)):
+        if lines and columns_of(lines[-1]) + columns_of(between + word) <= width:
+            lines[-1] += between + word
+            continue
+        lines.append("")
+        for character in word:
+            if columns_of(lines[-1]) + columns_of(character) > width:
+                lines.append("")
+            lines[-1] += character
+    return lines
+
+
 def parted(labels: list[str]) -> tuple[str, list[str]]:
     """The first words that all labels share, and what is left of each, which is never nothing."""
     words = [label.split() for label in labels]

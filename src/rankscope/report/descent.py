@@ -15,11 +15,14 @@ RESIDUALS: Final = ("log10_residual", "log10_residual_composite", "log10_residua
                     "log10_residual_spectral", "log10_rank1_residual", "log10_residual_naive")  # fmt: skip
 """What can be drawn against depth, the first that there is."""
 
-GEOMETRIC: Final = (0.8, 1.25)
-"""Orders by increments that count as a geometric decay."""
+FASTER: Final = 1.5
+"""Orders by increments, of the last two layers, from which a decay counts as faster than geometric."""
 
 LEAST_FALL: Final = 0.02
 """Decades for each layer below which a residual counts as staying."""
+
+ALIKE: Final = 1.5
+"""The range of the residuals of seeds, as a part of their mean, up to which one fit speaks for all."""
 
 STEEP: Final = 0.5
 """Decades for each layer from which an order by increments is more than noise."""
@@ -46,9 +49,24 @@ class Network:
     whole: list[Record] = field(default_factory=list)
 
     @property
-    def main(self) -> str | None:
-        """The measure that stands for its collapse."""
+    def residual(self) -> str | None:
+        """The residual that stands for its collapse, if one was measured."""
         return next((name for name in RESIDUALS if name in self.layers), None)
+
+    @property
+    def main(self) -> str:
+        """The measure that stands for the network: its residual, or the first that there is."""
+        return self.residual or next(iter(self.layers), "")
+
+    @property
+    def fit(self) -> Fit | None:
+        """How its residual falls; None where its seeds do so differently."""
+        means = self.means(self.residual or "")
+        if not means:
+            return None
+        ends = self.curve(self.main)[max(means)]
+        alike = max(ends) - min(ends) <= ALIKE * abs(means[max(means)])
+        return fit(means) if alike else None
 
     def curve(self, measure: str) -> dict[int, list[float]]:
         """The known values of a measure by layer, those of heads and seeds together."""
@@ -102,8 +120,8 @@ def told_apart(network: Network, others: list[Network]) -> str:
 def fit(values: dict[int, float]) -> Fit | None:
     """How a curve of decimal logarithms falls at its end; None where it stays, or where nothing fits.
 
-    The order is that of the last three layers. A geometric factor is fitted, by least squares, to the latter half of
-    the layers, if the increments there are alike.
+    The order is that of the last increments, where the one before them was larger than FASTER, too. A geometric factor
+    is fitted, by least squares, to the latter half of the layers, if the increments there are alike.
     """
     layers = sorted(values)
     if len(layers) < 3:
@@ -111,9 +129,10 @@ def fit(values: dict[int, float]) -> Fit | None:
     steps = [values[b] - values[a] for a, b in pairwise(layers)]
     if -steps[-1] < LEAST_FALL:
         return None
-    order = steps[-1] / steps[-2] if min(-steps[-1], -steps[-2]) > STEEP else 1.0
-    if order > GEOMETRIC[1]:
-        return Fit(layers[-3], layers[-1], order=order)
+    last = steps[-3:]
+    orders = [after / before for before, after in pairwise(last)] if max(last) < -STEEP else []
+    if orders and min(orders) > FASTER:
+        return Fit(layers[-1 - len(last)], layers[-1], order=orders[-1])
     kept = layers[len(layers) // 2 :]
     if len(kept) < 3:
         return None
@@ -134,17 +153,16 @@ def first_below(values: dict[int, float], bar: float) -> int | None:
     return next((layer for layer, value in sorted(values.items()) if value < bar), None)
 
 
-def floor_of(network: Network) -> float | None:
-    """log₁₀ of the floor of plain arithmetic, where that was run."""
+def floors(network: Network) -> dict[int, float]:
+    """log₁₀ of the floor of plain arithmetic at each layer where that was run: the largest over seeds."""
     rows = network.layers.get("log10_residual_naive", {})
-    return next(
-        (float(r.details["log10_floor"]) for layer in rows.values() for r in layer if "log10_floor" in r.details), None
-    )
+    found = {
+        layer: [r.details["log10_floor"] for r in own if "log10_floor" in r.details] for layer, own in rows.items()
+    }
+    return {layer: float(max(listed)) for layer, listed in sorted(found.items()) if listed}
 
 
-def stopped(network: Network) -> int | None:
-    """The first layer at which plain arithmetic is at its floor while the true residual lies below it."""
-    floor, true = floor_of(network), network.means("log10_residual")
-    if floor is None:
-        return None
-    return next((layer for layer, value in true.items() if value < floor), None)
+def stopped(network: Network) -> tuple[int, float] | None:
+    """The first layer at which the true residual lies below the floor of plain arithmetic, and that floor."""
+    limits, true = floors(network), network.means("log10_residual")
+    return next(((layer, limits[layer]) for layer, value in true.items() if value < limits.get(layer, -math.inf)), None)

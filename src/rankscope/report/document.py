@@ -91,8 +91,13 @@ def figure_of(table: Table, name: str, title: str) -> str:
 
 def heading(table: Table) -> str:
     """What the document is about, in one line."""
-    if len(table.matrices) == 1:
+    if len(table.matrices) == 1 and not table.over_depth:
         return f"{TITLE}: " + " ".join(visible(table.matrices[0].label[:200]).split())
+    if table.over_depth:
+        from rankscope.report.by_layer import heading as of_networks
+        from rankscope.report.descent import networks
+
+        return "Rank collapse with depth: " + " ".join(visible(of_networks(networks(table))[:200]).split())
     return f"{TITLE}: {len(table.matrices)} matrices"
 
 

@@ -15,9 +15,9 @@ CLIFF: Final = 1e4
 def sentences(table: Table) -> list[str]:
     """What the numbers of a table mean together: for one matrix its ranks, for several what differs."""
     if table.over_depth:
-        from rankscope.report import by_layer
+        from rankscope.report.told import sentences as told
 
-        return list(by_layer.sentences(table))
+        return list(told(table))
     measured = [matrix for matrix in table.matrices if any(r.status == "ok" for r in table.of(matrix))]
     if len(table.matrices) == 1:
         tail = list(below_lapack(table))

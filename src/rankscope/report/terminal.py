@@ -13,6 +13,7 @@ from rankscope.report.cells import (
     MARKS,
     columns_of,
     compact,
+    folded,
     marked,
     null_text,
     number,
@@ -72,7 +73,7 @@ def to_text(table: Table, width: int = WIDTH) -> str:
         body = alone(table, width)
     else:
         body = (side_by_side(table, width) if len(table.matrices) <= SIDE_BY_SIDE else []) or listed(table, width)
-    said = [line for sentence in [" ".join(sentences(table))] if sentence for line in textwrap.wrap(sentence, width)]
+    said = [line for sentence in [" ".join(sentences(table))] if sentence for line in folded(sentence, width)]
     return "\n".join([*body, "", *said] if said else body)
 
 

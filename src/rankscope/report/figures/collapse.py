@@ -1,15 +1,14 @@
 """How far tokens are from consensus, over depth: one curve for each network, one panel for each mask.
 
-Curve: the residual r of the tokens that enter a layer, relative to their norm, followed without rounding error; the
-mean over seeds where there are several, with their range as a band. Where curves reach far, the vertical axis shows
-powers of ten at distances that grow as their exponents do: a doubly exponential decay is then a straight line.
+Curve: the residual of the tokens that enter a layer, followed without rounding error; the mean over seeds where there
+are several, with the range of those that are known as a band. Where curves reach far, powers of ten stand at distances
+that grow as their exponents do, which the legend says: a doubly exponential decay is then a straight line.
 
 Dashed line: the same as plain arithmetic computes it, which stops at its rounding floor.
 
 Shaded band: what lies below that floor, where plain arithmetic shows nothing but rounding.
 
-Dotted line: the fit that the legend gives, over the layers that it names: an order by increments (log r is multiplied
-by it in each layer), or a constant factor.
+Dotted line: a constant factor in each layer, fitted over the layers that the legend names.
 """
 
 import math
@@ -18,21 +17,27 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from rankscope.errors import error
 from rankscope.records import Table
-from rankscope.report.descent import Fit, Network, fit, floor_of, networks
+from rankscope.report.cells import counted
+from rankscope.report.descent import Fit, Network, floors, networks
 from rankscope.report.figure import inscribe
 from rankscope.report.figures._text import GREY, INK, LINE, PALE, SMALL, WIDTH, Entry, number, remark, write_legend
 
 FAR = -30.0  # log10 of a residual beyond which exponents are shown on a logarithmic scale
 ACROSS = 3  # panels in a row
-NAMES = {
-    "log10_residual": r"residual  $\|X-1\bar{x}^\top\|_F\,/\,\|X\|_F$",
-    "log10_rank1_residual": "distance from rank one, relative",
-    "log10_residual_naive": r"residual  $\|X-1\bar{x}^\top\|_F\,/\,\|X\|_F$",
+APART = 0.1  # decades by which plain arithmetic must differ from the curve to be seen beside it
+NORMS = {
+    "log10_residual_l1": "1",
+    "log10_residual_linf": r"\infty",
+    "log10_residual_composite": r"1,\infty",
+    "log10_residual_spectral": "2",
 }
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#882255")
+MARKERS = "os^DvPX<"
 
 
 def draw(figure: Figure, table: Table) -> None:
@@ -41,50 +46,55 @@ def draw(figure: Figure, table: Table) -> None:
     Raises:
         UsageError: RS003, the table holds no residuals over depth.
     """
-    found = [network for network in networks(table) if network.main and network.curve(network.main)]
+    found = [network for network in networks(table) if network.residual and network.curve(network.main)]
     if not found:
-        raise error("RS003", "the figure 'collapse' of a result without residuals over depth", "use rankscope depth")
+        remedy = "add -m log10_residual" if table.over_depth else "use rankscope depth"
+        raise error("RS003", "the figure 'collapse' of a result without residuals over depth", remedy)
     groups: dict[str, list[Network]] = {}
     for network in found:
         groups.setdefault(network.matrix.mask or f"plan {network.matrix.plan}", []).append(network)
-    rows = -(-len(groups) // ACROSS)
-    across = min(len(groups), ACROSS)
-    figure.set_figheight(figure.get_figheight() * (1 + 0.75 * (rows - 1)))
-    panels = list(figure.subplots(rows, across, squeeze=False, sharex=True, sharey=True).ravel())
-    far = any(min(values) < FAR for each in found for values in each.curve(str(each.main)).values())
-    entries: list[Entry] = []
     names = short_names(found)
-    for panel, (mask, group) in zip(panels, groups.items(), strict=False):
-        entries += draw_panel(panel, group, names, known={entry.name for entry in entries}, alone=len(groups) == 1)
-        if len(groups) > 1:
-            inscribe(panel.set_title("", fontsize=9, fontweight="normal"), mask, WIDTH / across)
+    order = list(dict.fromkeys(names.values()))
+    rows, across = -(-len(groups) // ACROSS), min(len(groups), ACROSS)
+    figure.set_figheight(figure.get_figheight() * (1 + 0.6 * (rows - 1)))
+    panels = list(figure.subplots(rows, across, squeeze=False, sharex=True, sharey=True).ravel())
+    far = any(min(values) < FAR for each in found for values in each.curve(each.main).values())
+    curves: dict[str, Entry] = {}
+    for panel, group in zip(panels, groups.values(), strict=False):
+        for network in group:
+            name = names[network.label]
+            line = draw_curve(panel, network, order.index(name), fitted=len(groups) == 1)
+            law = f": {said(network.fit)}" if len(groups) == 1 and network.fit else ""
+            curves.setdefault(name, Entry(line, name, law))
     for panel in panels[len(groups) :]:
         panel.set_visible(False)
+    used = panels[: len(groups)]
     frame(panels[0], found, far=far)
-    entries += draw_floor(panels[: len(groups)], found)
+    entries = [*curves.values(), *draw_floors(used, list(groups.values()))]
+    entries += [remark("exponents beyond 10⁻¹ log-scaled")] if far else []
     missing = len(networks(table)) - len(found)
-    entries += [remark(f"{missing} networks without residuals")] if missing else []
-    for number_, panel in enumerate(panels[: len(groups)]):
-        if number_ + across >= len(groups):
+    entries += [remark(f"{counted(missing, 'network')} without residuals")] if missing else []
+    for place, panel in enumerate(used):
+        if place + across >= len(groups):
             panel.set_xlabel("layers passed")
             panel.tick_params(labelbottom=True)
-    measure = str(found[0].main)
-    absolute = bool(table.study.get("absolute"))
-    label = NAMES.get(measure, measure) if not absolute else r"residual  $\|X-1\bar{x}^\top\|_F$"
     for panel in panels[::across]:
-        panel.set_ylabel(label)
-    facts = " · ".join(facts_of(found, alone=len(groups) == 1))
-    wide = any(entry.is_wide for entry in entries)
-    if len(groups) == 1:
-        write_heading(panels[0], facts)
-        write_legend(figure, panels[0], entries, single_column=wide)
-    else:
-        figure.suptitle("Rank collapse with depth", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
-        legend_below(figure, [*entries, remark(facts)], 1 if wide else 2)
+        panel.set_ylabel(label_of(found[0].main, table))
+    write_words(figure, used, list(groups), facts_of(found, alone=len(groups) == 1), entries, across)
+
+
+def label_of(measure: str, table: Table) -> str:
+    """What the vertical axis shows."""
+    if measure == "log10_rank1_residual":
+        return "distance from rank one, relative"
+    row = {"first": "x_1", "minimiser": "x"}.get(table.study.get("centre", "mean"), r"\bar{x}")
+    norm = rf"\|_{{{NORMS.get(measure, 'F')}}}"
+    divided = "" if table.study.get("absolute") else rf"\,/\,\|X{norm}"
+    return rf"residual  $\|X-1{row}^\top{norm}{divided}$"
 
 
 def short_names(found: Sequence[Network]) -> dict[str, str]:
-    """What tells curves apart once the mask is said: the label without it, or without what all have in common."""
+    """What tells curves apart once the mask is said: the label without it."""
     names = {}
     for each in found:
         mask = each.matrix.mask
@@ -92,38 +102,31 @@ def short_names(found: Sequence[Network]) -> dict[str, str]:
     return names
 
 
-def draw_panel(
-    axes: Axes, group: Sequence[Network], names: dict[str, str], known: set[str], *, alone: bool
-) -> list[Entry]:
-    """The curves of one mask; of each what the legend says, where no panel before has said it."""
-    entries = []
-    for index, network in enumerate(group):
-        means = network.means(str(network.main))
-        spread = {layer: (min(v), max(v)) for layer, v in network.curve(str(network.main)).items()}
-        layers = list(means)
-        color, marker = STYLES[index % len(STYLES)]
-        (line,) = axes.plot(layers, [-means[x] for x in layers], "-", color=color, marker=marker, zorder=3, gid="curve")
-        line.set_markevery(max(1, len(layers) // 12))
-        if network.count > 1:
-            shared = sorted(spread)
-            low, high = [-spread[x][0] for x in shared], [-spread[x][1] for x in shared]
-            axes.fill_between(shared, high, low, color=color, alpha=0.15, linewidth=0, zorder=2)
-        found = fit(means)
-        if found is not None and alone:
-            draw_fit(axes, found, means, color)
+def draw_curve(axes: Axes, network: Network, place: int, *, fitted: bool) -> Line2D:
+    """The curve of one network with its band, its fit, and what plain arithmetic makes of it."""
+    color, marker = COLORS[place % len(COLORS)], MARKERS[(place + place // len(COLORS)) % len(MARKERS)]
+    means, spread = network.means(network.main), network.curve(network.main)
+    layers = list(means)
+    (line,) = axes.plot(layers, [-means[x] for x in layers], "-", color=color, marker=marker, zorder=3, gid="curve")
+    line.set_markevery(max(1, len(layers) // 12))
+    if place >= len(COLORS):
+        line.set(markerfacecolor="white", linewidth=0.9)
+    if network.count > 1:
+        low, high = ([-pick(spread[x]) for x in layers] for pick in (max, min))
+        axes.fill_between(layers, low, high, color=color, alpha=0.15, linewidth=0, zorder=2)
+    if fitted and network.fit is not None:
+        draw_fit(axes, network.fit, means)
+    if differs(network):
         plain = network.means("log10_residual_naive")
-        if plain and network.main != "log10_residual_naive":
-            axes.plot(list(plain), [-v for v in plain.values()], "--", color=color, linewidth=0.8, marker="",
-                      zorder=2, gid="dashed-line")  # fmt: skip
-        name = names[network.label]
-        if alone or name not in known:
-            entries.append(Entry(line, name, f": {said(found)}" if alone and found else ""))
-    return entries
+        (dashed,) = axes.plot(list(plain), [-v for v in plain.values()], "--", color=color, linewidth=0.8, zorder=2)
+        dashed.set(marker="", gid="dashed-line")
+    return line
 
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#882255")
-STYLES = list(zip(COLORS, "os^DvPX<", strict=True))
-"""The colours and markers of the style; dashes stand for plain arithmetic here."""
+def differs(network: Network) -> bool:
+    """Whether plain arithmetic shows something else than the curve."""
+    plain, means = network.means("log10_residual_naive"), network.means("log10_residual")
+    return any(abs(value - means.get(layer, value)) > APART for layer, value in plain.items())
 
 
 def said(found: Fit) -> str:
@@ -132,82 +135,109 @@ def said(found: Fit) -> str:
     return f"{how} (layers {found.first} to {found.last})"
 
 
-def draw_fit(axes: Axes, found: Fit, means: dict[int, float], color: str) -> None:
-    """The fitted law over its range."""
+def draw_fit(axes: Axes, found: Fit, means: dict[int, float]) -> None:
+    """A constant factor over its range; an order goes through the points that it is made of."""
+    if found.factor is None:
+        return
     layers = [layer for layer in sorted(means) if found.first <= layer <= found.last]
-    if found.order is not None:
-        return  # through three points: the curve itself
     middle = math.fsum(means[x] for x in layers) / len(layers)
-    centre = math.fsum(layers) / len(layers)
-    slope = math.log10(found.factor or 1.0)
-    axes.plot(layers, [-(middle + slope * (x - centre)) for x in layers], ":", color=INK, linewidth=1.0, marker="",
-              zorder=4, gid="dotted-line")  # fmt: skip
+    centre, slope = math.fsum(layers) / len(layers), math.log10(found.factor)
+    (dotted,) = axes.plot(layers, [-(middle + slope * (x - centre)) for x in layers], ":", color=INK, linewidth=1.0)
+    dotted.set(marker="", zorder=4, gid="dotted-line")
 
 
 def frame(axes: Axes, found: Sequence[Network], *, far: bool) -> None:
     """The axes: residuals fall downwards, in powers of ten."""
-    lowest = max(-min(values) for each in found for values in each.curve(str(each.main)).values())
-    highest = min(-max(values) for each in found for values in each.curve(str(each.main)).values())
+    values = [-value for each in found for own in each.curve(each.main).values() for value in own]
+    lowest, highest = max(values), min(values)
     if far:
         axes.set_yscale("symlog", linthresh=1.0, linscale=0.6)
-        powers = [10.0**k for k in range(0, math.ceil(math.log10(lowest)) + 1)]
-        axes.yaxis.set_major_locator(FixedLocator([*([0.0] if highest < 1 else []), *powers]))
-        axes.yaxis.set_minor_locator(FixedLocator([m * p for p in powers for m in range(2, 10)]))
-        bottom = lowest * 1.6
+        count = math.ceil(math.log10(lowest))
+        powers = [10.0**k for k in range(0, count + 1, max(1, count // 10))]
+        axes.yaxis.set_major_locator(FixedLocator([0.0, *powers]))
+        axes.yaxis.set_minor_locator(FixedLocator([m * p for p in powers for m in range(2, 10)] if count < 10 else []))
+        axes.set_ylim(lowest * 1.6, min(-0.15, highest * 1.2))
     else:
+        room = 0.06 * (lowest - highest) + 0.02
         axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
-        bottom = lowest + 0.06 * (lowest - highest) + 0.02
-    axes.set_ylim(bottom, min(0.0, highest * 1.1) - (0.06 if far else 0.04 * (lowest - highest)))
+        axes.set_ylim(lowest + room, highest - room)
     axes.yaxis.set_major_formatter(FuncFormatter(power_label))
+    layers = [layer for each in found for layer in each.curve(each.main)]
+    axes.set_xlim(min(layers) - 0.04 * max(layers) - 0.1, 1.04 * max(layers) + 0.1)
     axes.xaxis.set_major_locator(MaxNLocator(9, integer=True))
 
 
 def power_label(value: float, _: int = 0) -> str:
-    """A power of ten by its negated exponent."""
-    if value == 0:
-        return "1"
+    """A power of ten by its negated exponent; plain numbers near one."""
+    if value > 1e5:
+        return f"$10^{{-10^{{{math.log10(value):.3g}}}}}$"
+    if -1 < value < 1:
+        return f"{10**-value:.2g}"
     return f"$10^{{{-value:.10g}}}$"
 
 
-def draw_floor(panels: Sequence[Axes], found: Sequence[Network]) -> list[Entry]:
-    """What plain arithmetic cannot show, where a curve comes near."""
-    floors = [floor for each in found if (floor := floor_of(each)) is not None]
-    if not floors:
-        return []
-    floor = max(floors)
+def draw_floors(panels: Sequence[Axes], groups: Sequence[Sequence[Network]]) -> list[Entry]:
+    """What plain arithmetic cannot show, where a curve comes near; and what its lines are called."""
     drawn = []
-    for axes in panels:
+    for axes, group in zip(panels, groups, strict=True):
+        limits: dict[int, float] = {}
+        for network in group:
+            limits |= {layer: max(floor, limits.get(layer, -math.inf)) for layer, floor in floors(network).items()}
         bottom, top = axes.get_ylim()
-        if -floor < bottom:
-            drawn.append(axes.axhspan(-floor, bottom, color=PALE, alpha=0.18, linewidth=0, zorder=0, gid="shaded-band"))
+        if limits and -max(limits.values()) < bottom:
+            edge = [-floor for floor in limits.values()]
+            layers = [axes.get_xlim()[0], *limits, axes.get_xlim()[1]]
+            band = axes.fill_between(layers, [edge[0], *edge, edge[-1]], bottom, color=PALE, alpha=0.18, linewidth=0)
+            band.set(zorder=0, gid="shaded-band")
+            drawn.append(band)
             axes.set_ylim(bottom, top)
-    entries = [Entry(drawn[0], "", f"below the rounding of {found[0].matrix.dtype}")] if drawn else []
-    handle = Line2D([], [], linestyle="--", linewidth=0.8, color=GREY, marker="")
-    return [*entries, Entry(handle, "", "plain arithmetic")]
+    entries = [Entry(drawn[0], "", f"below the rounding of {groups[0][0].matrix.dtype}")] if drawn else []
+    if any(differs(network) for group in groups for network in group):
+        handle = Line2D([], [], linestyle="--", linewidth=0.8, color=GREY, marker="")
+        entries.append(Entry(handle, "", "plain arithmetic"))
+    return entries
 
 
-def facts_of(found: Sequence[Network], *, alone: bool) -> list[str]:
+def facts_of(found: Sequence[Network], *, alone: bool) -> str:
     """What the networks have in common."""
     facts = []
+    sizes = [{"n": each.matrix.rows, "d": each.matrix.d, **(each.matrix.network or {})} for each in found]
     for name in ("n", "d", "layers", "heads"):
-        values = {{"n": each.matrix.rows, "d": each.matrix.d, **(each.matrix.network or {})}[name] for each in found}
+        values = {size.get(name) for size in sizes}
         facts += [f"{name} = {values.pop()}"] if len(values) == 1 else []
     seeds = max(network.count for network in found)
     facts += [f"mean of {seeds} seeds, with their range"] if seeds > 1 else []
-    return [*facts, *([f"mask {found[0].matrix.mask}"] if alone and found[0].matrix.mask else [])]
+    return " · ".join([*facts, *([f"mask {found[0].matrix.mask}"] if alone and found[0].matrix.mask else [])])
 
 
-def write_heading(axes: Axes, facts: str) -> None:
-    """What the figure shows, above its only panel."""
-    axes.set_title("Rank collapse with depth", pad=20)
-    note = axes.annotate("", (0, 1), (0, 6), "axes fraction", "offset points", fontsize=SMALL, color=GREY)
+def write_words(
+    figure: Figure, panels: Sequence[Axes], masks: Sequence[str], facts: str, entries: Sequence[Entry], across: int
+) -> None:
+    """The title and what the networks have in common above the panels, the mask above each, the legend below.
+
+    All stand beside a panel, so that they move with it; what is wider than one takes no part in the layout, and an
+    empty line keeps its place.
+    """
+    several = len(panels) > 1
+    first, last = panels[0], panels[(len(panels) - 1) // across * across]
+    for panel, mask in zip(panels, masks, strict=True):
+        if several:
+            inscribe(beside(panel, 1, 5), mask, 0.9 * WIDTH / across)
+    above = 8 + LINE * several
+    title, note = beside(first, 1, above + LINE + 3), beside(first, 1, above)
+    title.set(fontsize=10.5, fontweight="bold")
+    note.set(color=GREY)
+    inscribe(title, "Rank collapse with depth", WIDTH)
     inscribe(note, facts, WIDTH)
+    beside(first, 1, above + 2 * LINE).set_text(" ")
+    wide = any(entry.is_wide for entry in entries)
+    write_legend(figure, last, list(entries), single_column=wide)
+    beside(last, 0, -34 - LINE * (len(entries) if wide else -(-len(entries) // 2))).set_text(" ")
+    for artist in (title, note, last.get_legend()):
+        if artist is not None:
+            artist.set_in_layout(False)
 
 
-def legend_below(figure: Figure, entries: Sequence[Entry], columns: int) -> None:
-    """The legend of several panels, below them all; a figure with a long one becomes taller."""
-    figure.set_figheight(figure.get_figheight() + (-(-len(entries) // columns)) * LINE / 72)
-    handles = [entry.handle for entry in entries]
-    box = figure.legend(handles, [""] * len(entries), loc="outside lower left", ncols=columns, borderaxespad=0.8)
-    for text, entry in zip(box.get_texts(), entries, strict=True):
-        inscribe(text, entry.name, WIDTH / columns - 30, entry.remark)
+def beside(axes: Axes, edge: int, points: float) -> Annotation:
+    """An empty text at the left end of the upper edge (1) or the lower one (0) of a panel, so many points above it."""
+    return axes.annotate("", (0, edge), (0, points), "axes fraction", "offset points", fontsize=SMALL)

@@ -42,6 +42,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from rankscope.errors import error
 from rankscope.records import Table
 from rankscope.report.figure import inscribe
 from rankscope.report.figures._curve import (
@@ -86,6 +87,8 @@ def draw(figure: Figure, table: Table) -> None:
     Raises:
         UsageError: RS003, the table holds no spectra although it could.
     """
+    if table.over_depth:
+        raise error("RS003", "the figure 'spectrum' of a study of depth", "take the figure collapse")
     check_spectra(table)
     curves = curves_of(table)
     axes, lower = add_panels(figure, curves)
