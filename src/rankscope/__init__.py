@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from rankscope.deep import depth as depth
     from rankscope.errors import InputError as InputError
     from rankscope.errors import RankscopeError as RankscopeError
-    from rankscope.generators.depth import Stack as Stack
     from rankscope.generators.ensembles import Ensemble as Ensemble
     from rankscope.generators.ensembles import ensemble as ensemble
+    from rankscope.generators.network import Stack as Stack
     from rankscope.generators.stack import Synthetic as Synthetic
     from rankscope.generators.stack import synthetic as synthetic
     from rankscope.generators.tensors import File as File
@@ -92,7 +92,7 @@ HOMES = {
         "UsageError",
     ],
     "generators.ensembles": ["Ensemble", "ensemble"],
-    "generators.depth": ["Stack"],
+    "generators.network": ["Stack"],
     "generators.stack": ["Synthetic", "synthetic"],
     "generators.tensors": ["File", "load"],
     "records": ["Reading", "Record", "Table"],

@@ -8,14 +8,14 @@ from itertools import product as product_of
 from typing import Any
 
 from rankscope.analyzer.analyze import Analysed
-from rankscope.analyzer.collapse import DepthMeasure
 from rankscope.analyzer.contrast import contrasts
+from rankscope.analyzer.depth import DepthMeasure
 from rankscope.analyzer.paths import check_linear
 from rankscope.analyzer.residual import Centre, check_centre
 from rankscope.arrays import blas_threads
 from rankscope.errors import RankscopeError, UsageError, error
-from rankscope.generators.depth import DESIGNS, OF_MLP, Stack
 from rankscope.generators.given import decided
+from rankscope.generators.network import DESIGNS, OF_MLP, Stack
 from rankscope.records import Record, Table
 from rankscope.registry import nearest
 from rankscope.result import Result

@@ -14,7 +14,8 @@ import numpy as np
 from rankscope.analyzer.analyze import Analysed, analyse, chosen, described
 from rankscope.analyzer.analyze import measures as matrix_measures
 from rankscope.analyzer.analyze import row as series_of
-from rankscope.analyzer.collapse import DEPTH_MEASURES, DepthMeasure, Gradients, History, Plain, dong_step
+from rankscope.analyzer.collapse import dong_step
+from rankscope.analyzer.depth import DEPTH_MEASURES, DepthMeasure, Gradients, History, Plain
 from rankscope.analyzer.graph import Graph
 from rankscope.analyzer.measure import Measure, unknown
 from rankscope.analyzer.needs import Needs
@@ -27,7 +28,9 @@ from rankscope.attention.mixing import Mixing, Split
 from rankscope.attention.operators import Mean, Operator, Product
 from rankscope.attention.tokens import Tokens
 from rankscope.errors import RankscopeError, UsageError, error
-from rankscope.generators.depth import Attended, Stack, State, plainly, walk
+from rankscope.generators.depth import Attended, State, walk
+from rankscope.generators.network import Stack
+from rankscope.generators.plain import plainly
 from rankscope.generators.stack import called
 from rankscope.records import Matrix, Reading, Record, Series, Subject
 from rankscope.registry import nearest
@@ -122,7 +125,7 @@ def choose(names: tuple[str, ...]) -> Chosen:
 
 def depth_measures() -> Any:
     """Every depth measure, in the order of their groups."""
-    from rankscope.analyzer import collapse, graph  # noqa: F401  imported for what they register
+    from rankscope.analyzer import collapse, contraction, graph, token_measures  # noqa: F401  imported for what they register
 
     return DEPTH_MEASURES
 

@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from rankscope.analyzer import collapse
-from rankscope.analyzer.collapse import DEPTH_MEASURES, LEMMA, Gradients, History, Plain, dong_step, token_values
+from rankscope.analyzer import collapse, contraction, token_measures
+from rankscope.analyzer.collapse import dong_step
+from rankscope.analyzer.contraction import LEMMA
+from rankscope.analyzer.depth import DEPTH_MEASURES, Gradients, History, Plain
+from rankscope.analyzer.token_measures import token_values
 from rankscope.arrays import EPS, FLOAT64, UNIT, Float64
 from rankscope.attention.block import Block, Head, Mlp
 from rankscope.attention.mixing import Split, Whole, mixing, operator_of, split_mixing
 from rankscope.attention.pointwise import ACTIVATIONS
 from rankscope.attention.scaled import Scaled
 from rankscope.attention.tokens import Linear, Tokens
-from rankscope.generators.depth import Stack
+from rankscope.generators.network import Stack
 
 DIGITS = 300
 """Decimal digits of the oracle: 1 − cos of tokens that differ by 2^−200 is of size 10^−120."""
@@ -230,7 +233,7 @@ def test_the_cosine_is_the_mean_over_pairs(seed: int) -> None:
     x = drawn(seed)
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     pairs = [float(unit[i] @ unit[j]) for i in range(len(x)) for j in range(i)]
-    found = collapse.token_cosine(Tokens.of(x))
+    found = token_measures.token_cosine(Tokens.of(x))
     assert found.value == pytest.approx(math.fsum(pairs) / len(pairs), abs=ROUNDING)
     assert 1 - 10.0 ** found.details["log10_one_minus"] == pytest.approx(found.value, abs=ROUNDING)
 
@@ -244,19 +247,19 @@ def test_what_the_cosine_lacks_to_one_is_known_however_near_tokens_are(seed: int
         size = [mpmath.sqrt(mpmath.fdot(row, row)) for row in rows]
         pairs = [mpmath.fdot(rows[i], rows[j]) / size[i] / size[j] for i in range(len(rows)) for j in range(i)]
         lacking = float(mpmath.log10(1 - mpmath.fsum(pairs) / len(pairs)))
-    found = collapse.token_cosine(tokens)
+    found = token_measures.token_cosine(tokens)
     assert found.details["log10_one_minus"] == pytest.approx(lacking, rel=ROUNDING, abs=ROUNDING)
     assert found.value == pytest.approx(1 - 10.0**lacking, abs=ROUNDING)
 
 
 def test_the_cosine_of_one_token_is_not_known() -> None:
-    assert collapse.token_cosine(Tokens.of(np.ones((1, 3)))).because == "one token has no pairs"
+    assert token_measures.token_cosine(Tokens.of(np.ones((1, 3)))).because == "one token has no pairs"
 
 
 @pytest.mark.parametrize("small", [1e-3, 1e-6, 1e-7, 1e-9])
 def test_the_cosine_does_not_depend_on_how_long_tokens_are(small: float) -> None:
     """Mean and residual in float64 hold the short token to a relative UNIT/small."""
-    found = collapse.token_cosine(Tokens.of(np.array([[small, 0.0], [1.0, 1.0]])))
+    found = token_measures.token_cosine(Tokens.of(np.array([[small, 0.0], [1.0, 1.0]])))
     assert found.value == pytest.approx(math.sqrt(0.5), abs=64 * UNIT / small)
 
 
@@ -273,10 +276,10 @@ def test_the_correlation_and_the_share_of_high_frequencies_are_those_of_numpy(se
     x = drawn(seed)
     ones = np.ones(len(x))
     correlation = float(ones @ x @ x.T @ ones) / (len(x) * np.linalg.norm(x) ** 2)
-    found = collapse.token_correlation(Tokens.of(x))
+    found = token_measures.token_correlation(Tokens.of(x))
     assert found.value == pytest.approx(correlation, rel=ROUNDING)
     low = np.outer(ones, x.mean(axis=0))
-    found = collapse.log10_hf_lf(Tokens.of(x))
+    found = token_measures.log10_hf_lf(Tokens.of(x))
     assert found.value == pytest.approx(math.log10(np.linalg.norm(x - low) / np.linalg.norm(low)), abs=ROUNDING)
     assert found.low <= found.value <= found.high
 
@@ -290,8 +293,8 @@ def test_correlation_and_frequencies_are_known_however_near_tokens_are(exponent:
         low = x.rows * mpmath.fdot(means, means)
         high = mpmath.fsum((x[i, j] - means[j]) ** 2 for i in range(x.rows) for j in range(x.cols))
         quotient, lacking = float(mpmath.log10(high / low) / 2), float(mpmath.log10(high / (high + low)))
-    assert collapse.log10_hf_lf(tokens).value == pytest.approx(quotient, rel=ROUNDING)
-    assert collapse.token_correlation(tokens).details["log10_one_minus"] == pytest.approx(lacking, rel=ROUNDING)
+    assert token_measures.log10_hf_lf(tokens).value == pytest.approx(quotient, rel=ROUNDING)
+    assert token_measures.token_correlation(tokens).details["log10_one_minus"] == pytest.approx(lacking, rel=ROUNDING)
 
 
 def entropic(p: Any) -> float:
@@ -305,13 +308,15 @@ def test_ranks_of_tokens_are_those_of_their_singular_values(seed: int, shape: tu
     x = drawn(seed, *shape)
     tokens, values = Tokens.of(x), np.linalg.svd(x, compute_uv=False)
     gram = np.linalg.eigvalsh(x @ x.T)[::-1][: len(values)]
-    stable = collapse.token_stable_rank(tokens)
+    stable = token_measures.token_stable_rank(tokens)
     assert stable.value == pytest.approx((values**2).sum() / values[0] ** 2, rel=ROUNDING)
     assert 10.0 ** stable.details["log10_beyond_1"] == pytest.approx(stable.value - 1, rel=ROUNDING)
-    assert collapse.token_stable_rank_gram(tokens).value == pytest.approx((gram**2).sum() / gram[0] ** 2, rel=ROUNDING)
-    assert collapse.token_effective_rank(tokens).value == pytest.approx(entropic(values), rel=ROUNDING)
-    assert collapse.token_effective_rank_gram(tokens).value == pytest.approx(entropic(gram), rel=1e-10)
-    rank1 = collapse.log10_rank1_residual(tokens).value
+    assert token_measures.token_stable_rank_gram(tokens).value == pytest.approx(
+        (gram**2).sum() / gram[0] ** 2, rel=ROUNDING
+    )
+    assert token_measures.token_effective_rank(tokens).value == pytest.approx(entropic(values), rel=ROUNDING)
+    assert token_measures.token_effective_rank_gram(tokens).value == pytest.approx(entropic(gram), rel=1e-10)
+    rank1 = token_measures.log10_rank1_residual(tokens).value
     assert rank1 == pytest.approx(math.log10(np.linalg.norm(values[1:]) / np.linalg.norm(values)), abs=ROUNDING)
 
 
@@ -332,15 +337,15 @@ def test_every_singular_value_of_tokens_near_consensus_is_known(exponent: int, s
         beyond = float(2 * mpmath.log10(other / expected[0]))
         ratios = [value / mpmath.fsum(expected) for value in expected]
         effective = float(mpmath.exp(-mpmath.fsum(p * mpmath.log(p) for p in ratios)))
-    assert collapse.log10_rank1_residual(tokens).value == pytest.approx(rank1, abs=1e-10)
-    assert collapse.token_stable_rank(tokens).details["log10_beyond_1"] == pytest.approx(beyond, abs=1e-10)
-    assert collapse.token_effective_rank(tokens).value == pytest.approx(effective, abs=1e-11)
+    assert token_measures.log10_rank1_residual(tokens).value == pytest.approx(rank1, abs=1e-10)
+    assert token_measures.token_stable_rank(tokens).details["log10_beyond_1"] == pytest.approx(beyond, abs=1e-10)
+    assert token_measures.token_effective_rank(tokens).value == pytest.approx(effective, abs=1e-11)
 
 
 def test_the_two_ways_to_singular_values_meet(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = near(9, -22)
     first, rest = token_values(tokens)
-    monkeypatch.setattr(collapse, "NEAR", 2.0**-60)
+    monkeypatch.setattr(token_measures, "NEAR", 2.0**-60)
     again, other = token_values(tokens)
     assert first == pytest.approx(again, abs=1e-14)
     np.testing.assert_allclose(rest.floats, other.floats, rtol=0, atol=8 * EPS * 2.0**first)
@@ -351,20 +356,20 @@ def test_equal_tokens_have_rank_one() -> None:
     for measure in ("token_stable_rank", "token_stable_rank_gram", "token_effective_rank", "token_effective_rank_gram"):
         assert DEPTH_MEASURES[measure].function(tokens).value == 1.0
         assert DEPTH_MEASURES[measure].function(Tokens.of(np.zeros((4, 3)))).because == "all tokens are zero"
-    assert collapse.log10_rank1_residual(tokens).value is None
+    assert token_measures.log10_rank1_residual(tokens).value is None
 
 
 def test_one_token_has_rank_one() -> None:
     tokens = Tokens.of(np.array([[3.0, 4.0]]))
-    assert collapse.token_stable_rank(tokens).value == collapse.token_effective_rank(tokens).value == 1.0
-    assert collapse.log10_rank1_residual(tokens).value is None
+    assert token_measures.token_stable_rank(tokens).value == token_measures.token_effective_rank(tokens).value == 1.0
+    assert token_measures.log10_rank1_residual(tokens).value is None
 
 
 @pytest.mark.parametrize("last", [5.0, 7.0])
 def test_the_rank_one_residual_of_parallel_tokens_is_not_a_number_at_the_floor_of_rounding(last: float) -> None:
     """Tokens c_i·w are of rank one, exactly, and their mean and residual are held without rounding."""
     tokens = Tokens.of(np.outer([1.0, 2.0, 3.0], [1.0, 2.0, last]))
-    assert collapse.log10_rank1_residual(tokens).value is None
+    assert token_measures.log10_rank1_residual(tokens).value is None
 
 
 # --------------------------------------------------------------------------------------------------------- attention
@@ -378,9 +383,9 @@ def test_the_dobrushin_coefficient_is_that_of_all_pairs_of_rows(seed: int, scale
     made = split_mixing(Tokens.of(queries), Tokens.of(keys), scale)
     np.testing.assert_allclose(made.matrix, matrix, rtol=0, atol=ROUNDING)
     for each in (made, whole(matrix)):
-        found = collapse.log10_dobrushin(each).value
+        found = contraction.log10_dobrushin(each).value
         assert found == pytest.approx(math.log10(brute_dobrushin(matrix)), abs=ROUNDING)
-        assert found <= collapse.log10_contraction_bound(each).value + ROUNDING
+        assert found <= contraction.log10_contraction_bound(each).value + ROUNDING
 
 
 @pytest.mark.parametrize("exponent", [-30, -200, -700])
@@ -395,8 +400,8 @@ def test_the_dobrushin_coefficient_is_known_however_near_the_rows_are(exponent: 
         ranges = [[scores[i, j] - scores[k, j] for j in range(n)] for i in range(n) for k in range(i)]
         bound = float(mpmath.log10(mpmath.tanh(max(max(row) - min(row) for row in ranges) / 4)))
     made = split_mixing(queries, keys, 0.125)
-    assert collapse.log10_dobrushin(made).value == pytest.approx(expected, rel=ROUNDING)
-    assert collapse.log10_contraction_bound(made).value == pytest.approx(bound, rel=ROUNDING)
+    assert contraction.log10_dobrushin(made).value == pytest.approx(expected, rel=ROUNDING)
+    assert contraction.log10_contraction_bound(made).value == pytest.approx(bound, rel=ROUNDING)
     assert expected <= bound
 
 
@@ -405,7 +410,7 @@ def test_two_tokens_attain_the_contraction_bound() -> None:
     a = 1.3
     queries, keys = np.array([[1.0], [-1.0]]), np.array([[a / 2], [-a / 2]])
     for made in (split_mixing(Tokens.of(queries), Tokens.of(keys), 1.0), whole(softmax(queries @ keys.T))):
-        found, bound = collapse.log10_dobrushin(made), collapse.log10_contraction_bound(made)
+        found, bound = contraction.log10_dobrushin(made), contraction.log10_contraction_bound(made)
         assert 10.0**found.value == pytest.approx(0.571669966085117, rel=1e-14)
         assert 10.0**found.value == pytest.approx(math.tanh(a / 2), rel=ROUNDING)
         assert bound.value == pytest.approx(found.value, rel=ROUNDING)
@@ -416,25 +421,25 @@ def test_two_tokens_attain_the_contraction_bound() -> None:
 @pytest.mark.parametrize(("omega", "within"), [(1.25, True), (1.26, False)])
 def test_the_lemma_holds_up_to_its_range(omega: float, within: bool) -> None:
     queries, keys = np.array([[1.0], [-1.0]]), np.array([[omega / 4], [-omega / 4]])
-    found = collapse.log10_contraction_bound(split_mixing(Tokens.of(queries), Tokens.of(keys), 1.0))
+    found = contraction.log10_contraction_bound(split_mixing(Tokens.of(queries), Tokens.of(keys), 1.0))
     assert found.details["within_lemma"] is within
 
 
 def test_queries_that_see_different_keys_have_no_contraction_bound_below_one() -> None:
-    assert collapse.log10_contraction_bound(whole(np.tril(np.ones((3, 3))) / [[1], [2], [3]])).value == 0.0
+    assert contraction.log10_contraction_bound(whole(np.tril(np.ones((3, 3))) / [[1], [2], [3]])).value == 0.0
 
 
 def test_equal_rows_have_a_coefficient_of_zero() -> None:
     equal = whole(np.full((3, 3), 1 / 3))
-    assert collapse.log10_dobrushin(equal).because == "zero: all rows are equal"
-    assert collapse.log10_contraction_bound(equal).value is None
+    assert contraction.log10_dobrushin(equal).because == "zero: all rows are equal"
+    assert contraction.log10_contraction_bound(equal).value is None
 
 
 def test_rows_that_do_not_add_up_to_one_are_not_said_to_contract() -> None:
     """Rows that differ by a factor have ω = 0, and are far apart all the same."""
     weights = np.array([[0.5, 0.51], [0.1, 0.1]])
     made = Whole(weights, weights.sum(axis=1) - 1, 0.0, 0.0)
-    bound = collapse.log10_contraction_bound(made)
+    bound = contraction.log10_contraction_bound(made)
     assert bound.value is None or bound.value >= math.log10(brute_dobrushin(weights))
 
 
@@ -452,7 +457,7 @@ def test_rows_that_float64_cannot_tell_apart_have_no_coefficient(exponent: int) 
         rows = [[scores[i, j] / mpmath.fsum(scores[i, m] for m in range(n)) for j in range(n)] for i in range(n)]
         sums = [mpmath.fsum(abs(r[j] - s[j]) for j in range(n)) / 2 for r in rows for s in rows]
         truth = float(mpmath.log10(max(sums)))
-    found = collapse.log10_dobrushin(made)
+    found = contraction.log10_dobrushin(made)
     if found.value is not None:
         assert found.low <= truth <= found.high
     else:
@@ -474,7 +479,7 @@ def test_the_second_eigenvalue_of_triangular_attention_stands_on_its_diagonal(se
     expected = float(np.diagonal(weights)[1:].max())
     assert second(weights) == pytest.approx(expected, rel=ROUNDING)
     for each in (weights, weights[::-1, ::-1].copy()):
-        assert collapse.eigenvalue_2(whole(each)).value == expected
+        assert contraction.eigenvalue_2(whole(each)).value == expected
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -483,7 +488,7 @@ def test_the_second_eigenvalue_of_full_attention_is_that_of_numpy(seed: int, sca
     queries, keys = drawn(seed), drawn(seed + 50)
     matrix = softmax(scale * queries @ keys.T)
     for each in (split_mixing(Tokens.of(queries), Tokens.of(keys), scale), whole(matrix)):
-        found = collapse.eigenvalue_2(each)
+        found = contraction.eigenvalue_2(each)
         assert found.value == pytest.approx(second(matrix), abs=1e-10)
         assert 10.0 ** found.details["log10"] == pytest.approx(found.value, rel=ROUNDING)
 
@@ -496,14 +501,14 @@ def test_the_second_eigenvalue_is_known_however_small_it_is(exponent: int) -> No
         sizes = sorted((abs(value) for value in values), reverse=True)
         assert abs(sizes[0] - 1) < 1e-100
         expected = float(mpmath.log10(sizes[1]))
-    found = collapse.eigenvalue_2(split_mixing(queries, keys, 0.125))
+    found = contraction.eigenvalue_2(split_mixing(queries, keys, 0.125))
     assert found.details["log10"] == pytest.approx(expected, abs=1e-10)
     assert found.value == pytest.approx(10.0**expected, rel=1e-9)
 
 
 def test_the_second_eigenvalue_of_nearly_equal_queries_is_proportional_to_their_differences() -> None:
     keys = near(2, 0, 4)
-    at = {e: collapse.eigenvalue_2(split_mixing(near(1, e, 4), keys, 0.125)) for e in (-100, -1000, -20_000)}
+    at = {e: contraction.eigenvalue_2(split_mixing(near(1, e, 4), keys, 0.125)) for e in (-100, -1000, -20_000)}
     first = at[-100].details["log10"]
     for exponent, found in at.items():
         expected = first + (exponent + 100) * math.log10(2)
@@ -511,24 +516,24 @@ def test_the_second_eigenvalue_of_nearly_equal_queries_is_proportional_to_their_
 
 
 def test_an_eigenvalue_below_the_range_of_float64_is_given_as_a_logarithm() -> None:
-    found = collapse.eigenvalue_2(split_mixing(near(1, -20_000, 4), near(2, 0, 4), 0.125))
+    found = contraction.eigenvalue_2(split_mixing(near(1, -20_000, 4), near(2, 0, 4), 0.125))
     assert found.value is None
     assert found.details["log10"] < -6000
 
 
 def test_the_second_eigenvalue_of_equal_rows_is_no_positive_number() -> None:
-    assert not collapse.eigenvalue_2(whole(np.full((3, 3), 1 / 3))).value
+    assert not contraction.eigenvalue_2(whole(np.full((3, 3), 1 / 3))).value
 
 
 def test_the_second_eigenvalue_of_rows_that_do_not_add_up_to_one_is_that_of_numpy() -> None:
     weights = np.array([[0.3, 0.2, 0.5], [0.1, 0.9, 0.3], [0.2, 0.2, 0.8]])
     for each in (weights, np.tril(weights), np.tril(weights) * [1, 1, -1]):
-        found = collapse.eigenvalue_2(Whole(each, each.sum(axis=1) - 1, 0.0, 0.0))
+        found = contraction.eigenvalue_2(Whole(each, each.sum(axis=1) - 1, 0.0, 0.0))
         assert found.value is None or found.value == pytest.approx(second(each), rel=ROUNDING)
 
 
 def test_one_row_has_one_eigenvalue() -> None:
-    assert collapse.eigenvalue_2(whole(np.ones((1, 1)))).value is None
+    assert contraction.eigenvalue_2(whole(np.ones((1, 1)))).value is None
 
 
 # -------------------------------------------------------------------------------------------------- maps, gradients
@@ -540,7 +545,7 @@ def test_no_pair_is_stretched_by_more_than_the_lipschitz_bound(name: str, seed: 
     random = np.random.default_rng(seed)
     into = Linear(random.standard_normal((3, 12)), random.standard_normal(12))
     back = Linear(random.standard_normal((12, 3)), random.standard_normal(3))
-    bound = collapse.mlp_lipschitz(Block((), Mlp(into, back, name))).value
+    bound = contraction.mlp_lipschitz(Block((), Mlp(into, back, name))).value
     phi = ACTIVATIONS.build(name).function
     x = random.standard_normal((2000, 3)) * 3
     y = x + random.standard_normal((2000, 3)) * 10.0 ** random.uniform(-3, 1, (2000, 1))
@@ -555,12 +560,12 @@ def test_no_pair_is_stretched_by_more_than_the_lipschitz_bound(name: str, seed: 
 
 def test_the_lipschitz_bound_is_attained_by_one_number() -> None:
     one = Linear(np.array([[2.0]]))
-    assert collapse.mlp_lipschitz(Block((), Mlp(one, one, "relu"))).value == 4.0
-    gelu = collapse.mlp_lipschitz(Block((), Mlp(one, one, "gelu"))).value
+    assert contraction.mlp_lipschitz(Block((), Mlp(one, one, "relu"))).value == 4.0
+    gelu = contraction.mlp_lipschitz(Block((), Mlp(one, one, "gelu"))).value
     at = np.array([math.sqrt(2) - 1e-5, math.sqrt(2) + 1e-5])
     below, above = ACTIVATIONS.build("gelu").function(at)
     assert gelu == pytest.approx(4 * (above - below) / 2e-5, rel=1e-9)
-    assert collapse.mlp_lipschitz(Block(())).because == "no MLP"
+    assert contraction.mlp_lipschitz(Block(())).because == "no MLP"
 
 
 def test_gradients_that_cancel_are_null_below_the_rounding_floor() -> None:
@@ -571,7 +576,7 @@ def test_gradients_that_cancel_are_null_below_the_rounding_floor() -> None:
     found = [DEPTH_MEASURES[name].function(close) for name in names]
     assert [each.value for each in found] == [None, None, pytest.approx(-3.0)]
     assert [each.high for each in found[:2]] == [pytest.approx(-1.0), pytest.approx(-2.0)]
-    assert collapse.log10_gradient_value(Gradients(0.0, 0.0, 0.0, -1.0)).because == "zero in float64"
+    assert contraction.log10_gradient_value(Gradients(0.0, 0.0, 0.0, -1.0)).because == "zero in float64"
 
 
 def test_every_measure_of_depth_needs_one_known_thing_and_says_what_it_is() -> None:

@@ -13,7 +13,8 @@ from rankscope.arrays import Float64
 from rankscope.attention.tokens import Tokens
 from rankscope.deep import depth
 from rankscope.errors import UsageError
-from rankscope.generators.depth import Attended, Stack, walk
+from rankscope.generators.depth import Attended, walk
+from rankscope.generators.network import Stack
 from rankscope.walk import DepthStudy, Walk, choose
 
 NETWORKS: list[dict[str, Any]] = [

@@ -9,7 +9,7 @@ from typing import Any
 import flint
 
 from rankscope.attention.tokens import Tokens
-from rankscope.generators.depth import EPSILON, Stack
+from rankscope.generators.network import EPSILON, Stack
 
 Rows = list[list[Any]]
 Bias = Callable[[int, int, int], float]

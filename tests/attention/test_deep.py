@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from rankscope.analyzer.residual import SAFETY
-from rankscope.generators.depth import Stack, walk
+from rankscope.generators.depth import walk
+from rankscope.generators.network import Stack
 from tests.attention.deep import bits, log10_residual, passed
 
 NETWORKS: list[dict[str, Any]] = [

@@ -9,7 +9,9 @@ import pytest
 
 import rankscope as rs
 from rankscope.errors import RankscopeError
-from rankscope.generators.depth import NORMS, Attended, Stack, plainly, walk
+from rankscope.generators.depth import Attended, walk
+from rankscope.generators.network import NORMS, Stack
+from rankscope.generators.plain import plainly
 
 SMALL: dict[str, Any] = {"n": 10, "d": 3, "layers": 3}
 

@@ -12,8 +12,9 @@ from rankscope.arrays import torch_module
 from rankscope.attention.block import Block, Head
 from rankscope.attention.tokens import Linear
 from rankscope.errors import UsageError
-from rankscope.generators.depth import Stack, walk
+from rankscope.generators.depth import walk
 from rankscope.generators.gradients import ROLES, drawn, forward, gradient_norms
+from rankscope.generators.network import Stack
 
 NETWORKS: list[dict[str, Any]] = [
     {},

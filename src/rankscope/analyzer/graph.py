@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from rankscope.analyzer.collapse import depth_measure
+from rankscope.analyzer.depth import depth_measure
 from rankscope.analyzer.measure import unknown
 from rankscope.arrays import Boolean
 from rankscope.records import Reading

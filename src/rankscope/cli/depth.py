@@ -137,7 +137,7 @@ def depth(
     """
     o.set_threads(blas_threads)
     from rankscope.deep import designed, run_depth
-    from rankscope.generators.depth import Stack
+    from rankscope.generators.network import Stack
     from rankscope.walk import DepthStudy
 
     o.run_plugins(plugin)

@@ -12,7 +12,7 @@ import numpy as np
 from rankscope.arrays import torch_module
 from rankscope.attention.kernels import KERNELS
 from rankscope.errors import error
-from rankscope.generators.depth import EPSILON, Stack
+from rankscope.generators.network import EPSILON, Stack
 from rankscope.generators.stack import called
 
 ROLES: Final = ("query", "key", "value")
