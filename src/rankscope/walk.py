@@ -23,7 +23,7 @@ from rankscope.analyzer.numerics import Numerics
 from rankscope.analyzer.paths import Length, Step, by_length
 from rankscope.analyzer.residual import SAFETY, Centre, Distance
 from rankscope.arrays import Boolean, Float64, check_dense, storage
-from rankscope.attention.block import Block, Head
+from rankscope.attention.block import Block, Head, Mlp
 from rankscope.attention.mixing import Mixing, Split
 from rankscope.attention.operators import Mean, Operator, Product
 from rankscope.attention.tokens import Tokens
@@ -167,7 +167,8 @@ class Walk:
                 self.add(Plain, Plain(values, kept, self.study.centre, self.study.absolute), state.layer)
             if state.block is not None:
                 self.blocks = [*(self.blocks if self.study.paths else []), state.block]
-                self.add(Block, state.block, state.layer)
+                if state.block.mlp is not None:
+                    self.add(Mlp, state.block.mlp, state.layer)
         self.after_all(history)
         own = Analysed(matrix_of(stack, self.number), self.rows, self.series)
         return [own, self.of_product()] if self.study.product else [own]

@@ -545,7 +545,7 @@ def test_no_pair_is_stretched_by_more_than_the_lipschitz_bound(name: str, seed: 
     random = np.random.default_rng(seed)
     into = Linear(random.standard_normal((3, 12)), random.standard_normal(12))
     back = Linear(random.standard_normal((12, 3)), random.standard_normal(3))
-    bound = contraction.mlp_lipschitz(Block((), Mlp(into, back, name))).value
+    bound = contraction.mlp_lipschitz(Mlp(into, back, name)).value
     phi = ACTIVATIONS.build(name).function
     x = random.standard_normal((2000, 3)) * 3
     y = x + random.standard_normal((2000, 3)) * 10.0 ** random.uniform(-3, 1, (2000, 1))
@@ -560,12 +560,11 @@ def test_no_pair_is_stretched_by_more_than_the_lipschitz_bound(name: str, seed: 
 
 def test_the_lipschitz_bound_is_attained_by_one_number() -> None:
     one = Linear(np.array([[2.0]]))
-    assert contraction.mlp_lipschitz(Block((), Mlp(one, one, "relu"))).value == 4.0
-    gelu = contraction.mlp_lipschitz(Block((), Mlp(one, one, "gelu"))).value
+    assert contraction.mlp_lipschitz(Mlp(one, one, "relu")).value == 4.0
+    gelu = contraction.mlp_lipschitz(Mlp(one, one, "gelu")).value
     at = np.array([math.sqrt(2) - 1e-5, math.sqrt(2) + 1e-5])
     below, above = ACTIVATIONS.build("gelu").function(at)
     assert gelu == pytest.approx(4 * (above - below) / 2e-5, rel=1e-9)
-    assert contraction.mlp_lipschitz(Block(())).because == "no MLP"
 
 
 def test_gradients_that_cancel_are_null_below_the_rounding_floor() -> None:
@@ -583,7 +582,7 @@ def test_every_measure_of_depth_needs_one_known_thing_and_says_what_it_is() -> N
     for entry in DEPTH_MEASURES:
         measure = entry.function
         assert measure.need.__name__ in {
-            "Distance", "History", "Plain", "Tokens", "Mixing", "Block", "Graph", "Gradients",
+            "Distance", "History", "Plain", "Tokens", "Mixing", "Mlp", "Graph", "Gradients",
         }  # fmt: skip
         assert measure.name == entry.name.replace("-", "_")
     assert issubclass(Split, DEPTH_MEASURES["log10_dobrushin"].function.need)

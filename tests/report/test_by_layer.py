@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from rankscope.records import Matrix, Record, Table
-from rankscope.report.by_layer import MOST_ROWS, grid, heading, sentences, thinned, to_lines
+from rankscope.report.by_layer import MOST_ROWS, grid, heading, layers_of, to_lines
 from rankscope.report.cells import columns_of
 from rankscope.report.descent import networks
 from rankscope.report.terminal import to_text
+from rankscope.report.told import sentences
 from tests.report.canned import HOSTILE, matrix, record
 
 
@@ -180,7 +181,7 @@ def test_a_network_that_was_not_measured_says_why() -> None:
 
 @pytest.mark.parametrize("last", [1, 12, 25, 26, 40, 41, 51, 52, 99, 129, 500, 5000])
 def test_a_deep_network_is_shown_at_equal_steps_and_at_its_end(last: int) -> None:
-    kept = thinned(list(range(last + 1)))
+    kept = layers_of(networks(study(curve([-1.0] * (last + 1)))), thin=True)
     assert kept[0] == 0
     assert kept[-1] == last
     assert len(kept) <= MOST_ROWS + 1

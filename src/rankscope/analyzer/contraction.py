@@ -10,7 +10,7 @@ from rankscope.analyzer.depth import Gradients, depth_measure
 from rankscope.analyzer.measure import unknown
 from rankscope.analyzer.residual import bounded
 from rankscope.arrays import EPS
-from rankscope.attention.block import Block
+from rankscope.attention.block import Mlp
 from rankscope.attention.mixing import Mixing, Split, Whole
 from rankscope.records import Reading
 
@@ -79,12 +79,10 @@ def eigenvalue_2(mixing: Mixing) -> Reading:
     return Reading(10.0**log, "estimated", method, details={"log10": log})
 
 
-@depth_measure("maps")
-def mlp_lipschitz(block: Block) -> Reading:
+@depth_measure("maps", default=True)
+def mlp_lipschitz(mlp: Mlp) -> Reading:
     """‖W₁‖₂·Lip(φ)·‖W₂‖₂ of the MLP, which bounds its Lipschitz constant."""
-    if block.mlp is None:
-        return unknown("no MLP")
-    return Reading(block.mlp.lipschitz, "estimated", "largest singular values of its maps")
+    return Reading(mlp.lipschitz, "estimated", "largest singular values of its maps")
 
 
 LOST_GRADIENT: Final = math.log10(100 * EPS) / 2

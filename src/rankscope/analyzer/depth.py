@@ -1,8 +1,8 @@
 """Measures of depth: a function of one thing, whose type says which.
 
 The things are the `Tokens` that enter a layer, their `Distance` from consensus, the `History` of the layers before, the
-tokens of a `Plain` computation, a `Mixing` for each attention matrix, the maps of a `Block`, its `Gradients`, and the
-`Graph` of the masks. Symbols: X (n × width) are the tokens, x̄ their mean, res(X) = X − 1x̄ᵀ.
+tokens of a `Plain` computation, a `Mixing` for each attention matrix, an `Mlp`, the `Gradients` by the maps of a layer,
+and the `Graph` of the masks. Symbols: X (n × width) are the tokens, x̄ their mean, res(X) = X − 1x̄ᵀ.
 """
 
 import inspect

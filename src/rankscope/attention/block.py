@@ -1,9 +1,11 @@
 """The maps of one layer of a network: its heads, and its MLP if it has one."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from rankscope.arrays import Float64, power_of_two, scaled
 from rankscope.attention.pointwise import ACTIVATIONS
 from rankscope.attention.tokens import Linear
 
@@ -29,8 +31,19 @@ class Mlp:
     @property
     def lipschitz(self) -> float:
         """‖W₁‖₂·Lip(φ)·‖W₂‖₂, which bounds how much it can stretch a difference in the Euclidean norm."""
-        stretch = [float(np.linalg.norm(each.weights, 2)) for each in (self.into, self.back)]
-        return stretch[0] * float(ACTIVATIONS.build(self.activation).lipschitz) * stretch[1]
+        return (
+            stretch(self.into.weights)
+            * float(ACTIVATIONS.build(self.activation).lipschitz)
+            * stretch(self.back.weights)
+        )
+
+
+def stretch(weights: Float64) -> float:
+    """‖W‖₂, from the smaller of its two Gram matrices."""
+    exponent = power_of_two(weights)
+    held = scaled(weights, -exponent)
+    gram = held @ held.T if len(held) < len(held.T) else held.T @ held
+    return float(scaled(math.sqrt(max(float(np.linalg.eigvalsh(gram)[-1]), 0.0)), exponent))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -169,7 +169,9 @@ def heads_of(header: list[str], rows: list[list[str]], width: int) -> list[list[
     """The heads of columns in lines: about as wide as 24 columns where there is room, else as what stands below."""
     inside = [max([columns_of(row[i]) for row in rows], default=1) for i in range(len(header))]
     roomy = sum(max(own, min(columns_of(text), 24)) + 2 for own, text in zip(inside, header, strict=True)) <= width
-    return [folded(text, max(own, 24 if roomy else 9)) or [""] for own, text in zip(inside, header, strict=True)]
+    words = [max([columns_of(word) for word in text.split()], default=0) for text in header]
+    least = [24 if roomy else max(9, min(word, 16)) for word in words]
+    return [folded(text, max(own, low)) or [""] for own, low, text in zip(inside, least, header, strict=True)]
 
 
 def sizes_of(heads: list[list[str]], rows: list[list[str]]) -> list[int]:
