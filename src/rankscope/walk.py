@@ -22,7 +22,7 @@ from rankscope.analyzer.needs import Needs
 from rankscope.analyzer.numerics import Numerics
 from rankscope.analyzer.paths import Length, Step, by_length
 from rankscope.analyzer.residual import SAFETY, Centre, Distance
-from rankscope.arrays import Boolean, Float64, check_dense, storage
+from rankscope.arrays import EPS, Boolean, Float64, check_dense, storage
 from rankscope.attention.block import Block, Head, Mlp
 from rankscope.attention.mixing import Mixing, Split
 from rankscope.attention.operators import Mean, Operator, Product
@@ -223,7 +223,9 @@ class Walk:
         if self.measures.needing(Gradients):
             self.gradients(history)
         if self.measures.needing(Graph):
-            self.add(Graph, Graph(patterns(self.stack), self.log_smallest), None)
+            stack = self.stack
+            alone = stack.design == "pure" and stack.norm == "none" and stack.heads == 1 and stack.rescale == "none"
+            self.add(Graph, Graph(patterns(stack), self.log_smallest, covered=alone), None)
         if self.study.paths:
             for each in by_length(Tokens.of(self.stack.tokens()), self.steps(), self.stack.skip, self.stack.seed):
                 self.path(each)
@@ -249,10 +251,10 @@ class Walk:
         details = {"length": of.length, "paths": of.count, "followed": of.followed}
         over = f"paths of length {of.length}"
         method = "all paths" if of.followed == of.count else f"{of.followed} of {of.count:.3g} paths, 95 % of the mean"
-        because = "" if of.log10_residual is not None else "zero: all tokens are equal"
+        because = of.because
         residual = Reading(of.log10_residual, "estimated", method, because, of.low, of.high, details=details)
         self.row("log10_path_residual", "paths", residual, None, over=over)
-        share = Reading(of.share, "estimated", "sums over all paths of a length", details=details)
+        share = Reading(of.share, "estimated", "sums over all paths of a length", of.because_share, details=details)
         self.row("path_share", "paths", share, None, over=over)
 
     def steps(self) -> list[list[Step]]:
@@ -306,9 +308,10 @@ def patterns(stack: Stack) -> list[Boolean]:
     found: dict[tuple[str, ...], Boolean] = {}
     listed = []
     for layer in range(stack.layers):
-        key = tuple(stack.masks[layer, head].label for head in range(stack.heads))
+        of = 0 if stack.fixed else layer
+        key = tuple(stack.masks[of, head].label for head in range(stack.heads))
         if key not in found:
-            found[key] = np.any([seen_by(stack, layer, head) for head in range(stack.heads)], axis=0)
+            found[key] = np.any([seen_by(stack, of, head) for head in range(stack.heads)], axis=0)
             found[key] |= np.eye(stack.n, dtype=bool) & stack.skip
         listed.append(found[key])
     return listed
@@ -327,14 +330,15 @@ def after(history: History, state: State, study: DepthStudy, stack: Stack, block
     tokens = state.tokens
     relative = Distance(tokens, study.centre, study.absolute).reading("frobenius")
     absolute = Distance(tokens, study.centre, absolute=True).reading("frobenius")
-    error = SAFETY * tokens.error / math.log(10)
+    small = (tokens.residual.log2_norm - tokens.log2_norm) * math.log10(2)
+    rounding = 4 * EPS * (abs(small) + abs(tokens.log2_norm)) if math.isfinite(small) else 0.0
+    error = SAFETY * (tokens.error + tokens.mean_error) / math.log(10) + rounding
     bounds = history.bounds
     if not history.why_no_bound:
         last = bounds[-1] if bounds else None
         known = Distance(tokens, absolute=True).reading("composite").value if not bounds else None
         bounds += (known if not bounds else None if last is None else dong_step(last, blocks[-1], stack.scale),)
     logs = (*history.logs, None if relative.value is None else float(relative.value))
-    small = (tokens.residual.log2_norm - tokens.log2_norm) * math.log10(2)
     absolutes = (*history.absolute, None if absolute.value is None else float(absolute.value))
     known = None if tokens.lost or not math.isfinite(small) else small
     return History(logs, (*history.errors, error), absolutes, bounds, history.why_no_bound, (*history.relative, known))

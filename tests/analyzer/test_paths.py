@@ -186,7 +186,7 @@ def shrinking(seed: int, layers: int, heads: int) -> tuple[Tokens, list[list[Ste
     tokens = Tokens.of(np.array([[1e6, 1.0], [1e6, -1.0], [1e6, 3.0]]))
 
     def step(factor: float) -> Step:
-        return lambda x: Tokens(x.mean, x.residual * factor, x.error)
+        return lambda x: Tokens(x.mean, x.residual * factor, x.noise)
 
     return tokens, [[step(each) for each in layer] for layer in factors], factors
 

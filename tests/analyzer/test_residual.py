@@ -11,7 +11,7 @@ from scipy.special import logsumexp, softmax
 from rankscope.analyzer import residual
 from rankscope.analyzer.residual import Centre, Distance, NormName, bounded, check_centre, nearest_row
 from rankscope.arrays import EPS, Float64
-from rankscope.attention.scaled import Scaled
+from rankscope.attention.scaled import Scaled, Size
 from rankscope.attention.tokens import Tokens
 from rankscope.errors import UsageError
 
@@ -226,7 +226,11 @@ def test_a_power_of_two_moves_the_absolute_distance_and_leaves_the_relative_one(
 ) -> None:
     tokens = Tokens.of(X)
     mean, rest = tokens.mean, tokens.residual
-    moved = Tokens(Scaled(mean.values, mean.exponent + shift), Scaled(rest.values, rest.exponent + shift), tokens.error)
+    moved = Tokens(
+        Scaled(mean.values, mean.exponent + shift),
+        Scaled(rest.values, rest.exponent + shift),
+        tokens.noise * Size.of(1.0, shift),
+    )
     roundings = 8 * EPS * abs(shift)
     for absolute, by in ((False, 0.0), (True, shift * math.log10(2))):
         here, there = (Distance(each, centre, absolute).reading(norm).value for each in (tokens, moved))
@@ -278,7 +282,9 @@ def test_an_error_that_has_grown_is_one_of_the_logarithm(error: float) -> None:
 
 def test_tokens_that_are_lost_have_no_residual_but_a_bound() -> None:
     tokens = Tokens.of(X)
-    found = Distance(Tokens(tokens.mean, tokens.residual, 1.0, lost=True), absolute=True).reading("frobenius")
+    found = Distance(Tokens(tokens.mean, tokens.residual, tokens.residual.size, lost=True), absolute=True).reading(
+        "frobenius"
+    )
     assert found.value is None
     assert found.because
     assert found.high == pytest.approx(math.log10(math.sqrt(34) * 5), abs=FEW_ROUNDINGS)

@@ -28,7 +28,7 @@ def mixed(queries: Tokens, keys: Tokens, of: How) -> Mixing:
 def tokens(exponent: int, seed: int, n: int = 7, width: int = 3, size: float = 1.0) -> Tokens:
     random = np.random.default_rng(seed)
     mean = Scaled.of(size * random.standard_normal((1, width)))
-    return split(mean, Scaled.of(size * random.standard_normal((n, width)), exponent), 0.0)
+    return split(mean, Scaled.of(size * random.standard_normal((n, width)), exponent))
 
 
 @pytest.mark.parametrize("size", [0.1, 1.0, 8.0, 40.0])

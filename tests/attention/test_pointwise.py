@@ -18,7 +18,7 @@ EXPONENTS = [2, -1, -20, -60, -1500, -9000]
 
 def tokens_of(exponent: int, seed: int = 0) -> Tokens:
     random = np.random.default_rng(seed)
-    return split(Scaled.of(random.standard_normal((1, 5))), Scaled.of(random.standard_normal((6, 5)), exponent), 0.0)
+    return split(Scaled.of(random.standard_normal((1, 5))), Scaled.of(random.standard_normal((6, 5)), exponent))
 
 
 def worst(found: Tokens, truth: list[list[Any]]) -> float:

@@ -15,9 +15,7 @@ RANDOM = np.random.default_rng(5)
 def small(exponent: int, n: int = 6, width: int = 4) -> Tokens:
     """A mean of size one and a residual of size 2^exponent."""
     random = np.random.default_rng(-exponent)
-    return split(
-        Scaled.of(random.standard_normal((1, width))), Scaled.of(random.standard_normal((n, width)), exponent), 0.0
-    )
+    return split(Scaled.of(random.standard_normal((1, width))), Scaled.of(random.standard_normal((n, width)), exponent))
 
 
 def rationals(array: Scaled) -> list[list[Fraction]]:

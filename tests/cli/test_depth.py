@@ -173,6 +173,39 @@ def test_what_is_named_twice_is_measured_once() -> None:
     assert labels(document_of("--gain 1,1.0")) == ["pure bidirectional"]
 
 
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("--kernel", ("softmax", "tempered:0.5")),
+        ("--position", ("none", "alibi")),
+        ("--scale", ("1", "2")),
+        ("--heads", ("1", "2")),
+        ("--alpha", ("1", "1/sqrt(L)")),
+    ],
+)
+def test_each_value_of_a_list_is_the_network_that_is_walked_alone(option: str, values: tuple[str, str]) -> None:
+    both = document_of(f"{option} {','.join(values)}")
+    assert len({(matrix["label"], matrix["network"]["heads"]) for matrix in both["matrices"]}) == 2
+    assert len(both["matrices"]) == 2
+    found = [r["value"] for r in both["records"]]
+    alone = [r["value"] for value in values for r in document_of(f"{option} {value}")["records"]]
+    assert found == alone
+
+
+def test_lists_of_every_kind_are_tried_with_each_other() -> None:
+    found = document_of("--kernel softmax,sigmoid --position none,alibi --scale 1,2 --heads 1,2 --alpha 1,0.5")
+    assert len({(matrix["label"], matrix["network"]["heads"]) for matrix in found["matrices"]}) == 32
+    assert len(found["matrices"]) == 32
+
+
+def test_networks_that_differ_in_their_heads_alone_are_no_seeds_of_each_other() -> None:
+    found = document_of("--heads 1,2 --seeds 0:2 -m log10_residual")
+    assert [row["count"] for row in found["summary"] if row["layer"] == 4] == [2, 2]
+    text = called("depth", *SMALL, "--heads", "1,2", "--seeds", "0:2").stdout
+    assert text.startswith("2 networks")
+    assert "2 seeds" in text.splitlines()[0]
+
+
 def test_each_network_is_the_one_that_is_walked_alone() -> None:
     both = document_of("--compare pure,skip+mlp")
     for number, options in enumerate(("", "--skip --mlp relu")):
@@ -262,6 +295,17 @@ def test_without_its_mean_attention_leaves_nothing_but_the_residual() -> None:
     assert curve(document_of("--rescale perp"))[-1] > -0.1
 
 
+def test_queries_that_see_nothing_are_zero_uniform_or_refused() -> None:
+    mask = "--mask causal&left-padding:2"
+    refused = called("depth", *SMALL, *mask.split())
+    assert (refused.status, refused.stdout) == (3, ""), refused.everything
+    assert "RS120" in refused.stderr
+    zero, uniform = (document_of(f"{mask} --empty-rows {rows}") for rows in ("zero", "uniform"))
+    assert [found["study"]["sources"][0]["empty_rows"] for found in (zero, uniform)] == ["zero", "uniform"]
+    assert curve(zero)[0] == curve(uniform)[0]
+    assert all(a != b for a, b in zip(curve(zero)[1:], curve(uniform)[1:], strict=True))
+
+
 def test_fixed_matrices_are_those_of_the_first_layer() -> None:
     assert {record["layer"] for record in records(document_of("--fixed"), "effective_rank")} == {0}
     assert curve(document_of("--fixed"))[:2] == curve(document_of())[:2]
@@ -277,7 +321,8 @@ def test_the_type_moves_the_floor_of_plain_arithmetic_and_not_the_truth() -> Non
     found = {dtype: document_of(f"--dtype {dtype}") for dtype in ("float64", "float32", "float16", "bfloat16")}
     floors = [records(each, "log10_residual_naive")[0]["details"]["log10_floor"] for each in found.values()]
     assert floors == sorted(floors)
-    assert floors[1] == pytest.approx(math.log10(20 * 2.0**-24))
+    sums = (12 + 3 + 8) * 2.0**-53
+    assert floors == pytest.approx([math.log10(4 * 2.0**-bits + sums) for bits in (53, 24, 11, 8)], abs=1e-12)
     assert {tuple(curve(each)) for each in found.values()} == {tuple(curve(document_of()))}
     plain = {dtype: curve(each, "log10_residual_naive")[3] for dtype, each in found.items()}
     assert plain["float64"] == pytest.approx(curve(document_of())[3], abs=1e-6)
@@ -298,6 +343,39 @@ def test_absolute_residuals_are_those_that_the_details_give() -> None:
     assert curve(document_of("--absolute")) == pytest.approx([each["log10_absolute"] for each in given])
     relative = [each["log10_absolute"] - each["log10_norm"] for each in given]
     assert curve(document_of()) == pytest.approx(relative)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_floor_of_absolute_residuals_is_that_of_the_norm_of_the_tokens(dtype: str) -> None:
+    found = document_of(f"--absolute --dtype {dtype}")
+    floors = [record["details"]["log10_floor"] for record in records(found, "log10_residual_naive")]
+    norms = [record["details"]["log10_norm"] for record in records(found, "log10_residual")]
+    rows = records(document_of(f"--dtype {dtype}"), "log10_residual_naive")
+    relative = [record["details"]["log10_floor"] for record in rows]
+    assert relative == pytest.approx([relative[0]] * 5)
+    assert [floor - norm for floor, norm in zip(floors, norms, strict=True)] == pytest.approx(relative, abs=1e-3)
+    assert max(norms) - min(norms) > 1
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_plain_arithmetic_below_its_floor_says_so(dtype: str) -> None:
+    rows = records(document_of(f"--layers 6 --dtype {dtype}"), "log10_residual_naive")
+    below = [r["value"] is not None and r["value"] < r["details"]["log10_floor"] for r in rows]
+    assert [r["because"] == "at its rounding floor" for r in rows] == below
+    assert below[0] is False
+    if dtype == "float64":
+        assert any(below)
+
+
+def test_an_order_is_not_known_where_the_layer_before_hardly_changed_the_residual() -> None:
+    for options in ("--layers 6", "--skip --layers 6"):
+        found = document_of(options)
+        orders, values = curve(found, "residual_order"), curve(found)
+        changes = [abs(b - a) for a, b in pairwise(values)]
+        assert orders[:2] == [None, None]
+        assert [order is not None for order in orders[2:]] == [change > 0.1 for change in changes[:-1]]
+    assert set(curve(document_of("--skip --layers 6"), "residual_order")) == {None}
+    assert records(document_of("--layers 6"), "residual_order")[2]["because"].startswith("the residual hardly changed")
 
 
 @pytest.mark.parametrize("options", ["", "--absolute", "--centre first"])
@@ -358,15 +436,47 @@ def test_measures_of_matrices_are_taken_of_each_attention_matrix() -> None:
 
 
 def test_all_is_every_depth_measure() -> None:
-    measured = {record["measure"] for record in document_of("-m all")["records"]}
+    measured = {record["measure"] for record in document_of("-m all --mlp relu")["records"]}
     assert {entry.name for entry in depth_measures()} <= measured
     assert {"effective_rank", "row_entropy_normalized"} <= measured
 
 
 @pytest.mark.parametrize("options", ["--kernel linear", "--position rope", "--fixed"])
 def test_all_can_be_asked_of_any_network(options: str) -> None:
-    found = document_of(f"-m all {options}")
-    assert {entry.name for entry in depth_measures()} <= {record["measure"] for record in found["records"]}
+    measured = {record["measure"] for record in document_of(f"-m all {options}")["records"]}
+    asked = {entry.name for entry in depth_measures()}
+    assert asked - measured == {"mlp_lipschitz"}, "which is of an MLP"
+
+
+@pytest.mark.parametrize("options", ["--kernel linear", "--position rope"])
+def test_gradients_that_cannot_be_taken_are_null_with_the_reason_where_everything_is_asked_for(options: str) -> None:
+    names = {f"log10_gradient_{role}" for role in ("query", "key", "value")}
+    rows = [record for record in document_of(f"-m all {options}")["records"] if record["measure"] in names]
+    assert {record["measure"] for record in rows} == names
+    assert all(record["value"] is None and options.split()[1] in record["because"] for record in rows)
+    assert all(record["because"].startswith("RS003: gradients with") for record in rows)
+    said = " ".join(called("depth", *SMALL, "-m", "all", *options.split()).stdout.split())
+    assert "log10_gradient_query is not known: RS003: gradients with" in said
+    named = called("depth", *SMALL, "-m", "log10_gradient_query", *options.split())
+    assert (named.status, named.stdout) == (2, "")
+    assert "RS003" in named.stderr
+
+
+OF_SMALL_VALUES = ("rank_exact", "rank_scores", "logdet", "log10_sigma_min", "log10_condition", "sv_ratio_1_2")
+
+
+@pytest.mark.parametrize("measure", OF_SMALL_VALUES)
+def test_what_float64_does_not_hold_of_rows_that_agree_is_not_claimed(measure: str) -> None:
+    rows = records(document_of(f"-m {measure} --layers 6"), measure)
+    agree = [record for record in rows if record["because"].startswith("rows agree in float64")]
+    assert [record["layer"] for record in agree] == [3, 4, 5]
+    assert {(r["value"], r["low"], r["high"]) for r in agree} == {(None, None, None)}
+    masked = records(document_of(f"-m {measure} --layers 6 --mask causal"), measure)
+    assert [record for record in masked if record["because"].startswith("rows agree")] == []
+
+
+def test_what_rests_on_the_largest_singular_value_stays_known_of_rows_that_agree() -> None:
+    assert curve(document_of("-m effective_rank --layers 6"), "effective_rank")[3:] == pytest.approx([1] * 3, abs=1e-5)
 
 
 @pytest.mark.parametrize("options", ["--mask causal", "--skip --mlp gelu --norm pre", "--heads 2"])
@@ -421,6 +531,15 @@ REFUSALS = [
     ("--rescale nan", "RS002", "rescale"),
     ("--rescale inf", "RS002", "rescale"),
     ("--layers 0", "RS002", "at least 1"),
+    ("--heads 0", "RS002", "at least 1"),
+    ("--heads 1,x", "RS002", "--heads x"),
+    ("--heads 2.0", "RS002", "whole number"),
+    ("--scale 1,x", "RS002", "--scale x"),
+    ("--alpha 1,x", "RS002", "alpha"),
+    ("--kernel softmax,softmx", "RS001", "'softmax'"),
+    ("--position none,alibo", "RS001", "'alibi'"),
+    ("--empty-rows drop", "RS003", "zero or uniform"),
+    ("--empty-rows nothing", "", "uniform"),
     ("--n 0", "RS002", "at least 1"),
     ("--dtype float31", "RS001", "'float32'"),
     ("--plan heads", "RS002", "even number of heads"),
@@ -581,7 +700,7 @@ def test_several_networks_show_what_was_measured(measure: str) -> None:
 
 def test_plain_arithmetic_is_said_to_stop_where_its_floor_is() -> None:
     said = " ".join(called("depth", *SMALL, "--layers", "6").stdout.split())
-    assert "Plain float64 arithmetic cannot follow it below 10^−14.7, from layer 5 on." in said
+    assert "Plain float64 arithmetic cannot follow it below 10^−14.5, from layer 5 on." in said
     assert "Plain" not in called("depth", *SMALL, "--skip").stdout
 
 

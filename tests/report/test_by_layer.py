@@ -9,10 +9,10 @@ import pytest
 
 from rankscope.records import Matrix, Record, Table
 from rankscope.report.by_layer import MOST_ROWS, grid, heading, layers_of, to_lines
-from rankscope.report.cells import columns_of
+from rankscope.report.cells import columns_of, folded
 from rankscope.report.descent import networks
 from rankscope.report.terminal import to_text
-from rankscope.report.told import sentences
+from rankscope.report.told import paths, sentences
 from tests.report.canned import HOSTILE, matrix, record
 
 
@@ -73,21 +73,21 @@ def test_one_network_is_shown_to_the_last_space() -> None:
         "3       −7.125  2e−05",
         "4        −21.5  3e−15",
         "",
-        "r = ‖X − 1xᵀ‖_F / ‖X‖_F, x the mean of the tokens; a layer's row holds the",
+        "r = ‖X − 1xᵀ‖_F / ‖X‖_F, x the mean of the tokens. A layer's row holds the",
         "tokens that enter it.",
-        "causal: 1 of 12 tokens reach all others; one token reaches all after 1 [proved].",
+        "causal: 1 of 12 tokens reach all others, one of them after 1 layer [proved].",
         "",
-        "pure causal: the residual falls to 10^−21.5 after 4 layers, by increments with",
-        "order 2.95.",
+        "pure causal: the residual falls to 10^−21.5 after 4 layers; at the end each fall",
+        "of log r is 2.95 times the one before: doubly exponential decay.",
     ]
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, "r = ‖X − 1xᵀ‖_F / ‖X‖_F, x the mean of the tokens;"),
-        ({"centre": "first"}, "r = ‖X − 1xᵀ‖_F / ‖X‖_F, x the first token;"),
-        ({"centre": "minimiser", "absolute": True}, "r = ‖X − 1xᵀ‖_F, x the nearest row;"),
+        ({}, "r = ‖X − 1xᵀ‖_F / ‖X‖_F, x the mean of the tokens. A layer's row holds"),
+        ({"centre": "first"}, "r = ‖X − 1xᵀ‖_F / ‖X‖_F, x the first token. A layer's row holds"),
+        ({"centre": "minimiser", "absolute": True}, "r = ‖X − 1xᵀ‖_F, x the nearest row. A layer's row holds"),
     ],
 )
 def test_the_legend_says_which_residual_it_is(options: dict[str, Any], expected: str) -> None:
@@ -195,6 +195,23 @@ def test_the_last_layer_of_a_deep_network_is_printed() -> None:
     assert rows[:2] == [["0", "0"], ["2", "−1"]] or rows[:2] == [["0", "−0"], ["2", "−1"]]
     assert rows[-2:] == [["40", "−20"], ["41", "−20.5"]]
     assert len(rows) == 22
+    assert "All layers are in --format csv and json." in lines
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_all_layers_are_said_to_be_elsewhere_only_where_some_are_left_out(count: int) -> None:
+    note = "All layers are in --format csv and json."
+    shallow, deep = ([-0.5 * layer for layer in range(layers)] for layers in (MOST_ROWS, MOST_ROWS + 1))
+    assert note not in to_text(together({f"a{i}": shallow for i in range(count)}))
+    assert note in to_text(together({f"a{i}": deep for i in range(count)}))
+    assert note not in to_text(together({f"a{i}": deep for i in range(7)})), "one row each leaves out no layer"
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_documents_hold_every_layer_however_deep(count: int) -> None:
+    table = together({f"a{i}": [-0.5 * layer for layer in range(129)] for i in range(count)})
+    assert [row[0] for row in grid(table)[1]] == [str(layer) for layer in range(129)]
+    assert layers_of(networks(table), thin=False) == list(range(129))
 
 
 # ----------------------------------------------------------------------------------------------------- several networks
@@ -247,8 +264,28 @@ def test_rows_of_a_list_can_be_told_apart_however_long_their_labels_are() -> Non
     masks = ["causal & window:128 | (prefix:4 & ~dilated:3)", "causal & window:256 | (prefix:4 & ~dilated:3)"]
     names = [f"{design} {mask}{norm}" for design in ("pure", "mlp") for mask in masks for norm in ("", " pre-norm")]
     lines = to_lines(together(dict.fromkeys(names, FALLING)), 80)
-    rows = [line.partition("  ")[0] for line in lines if "−21.5" in line]
-    assert len(rows) == len(set(rows)) == 8
+    assert [above for above, line in pairwise(lines) if "−21.5" in line] == names
+
+
+def test_names_of_rows_that_fit_stand_in_their_row() -> None:
+    table = together({f"a{i} window:{i}": FALLING for i in range(7)})
+    assert [line.split()[:3] for line in to_lines(table, 80) if "−21.5" in line] == [
+        [f"a{i}", f"window:{i}", "−21.5"] for i in range(7)
+    ]
+
+
+def test_a_few_networks_that_do_not_fit_beside_each_other_have_a_row_each() -> None:
+    table = together({f"a{i} {'x' * 60}": FALLING for i in range(6)})
+    narrow, wide = to_lines(table, 80), to_lines(table, 200)
+    assert [line for line in narrow if line.startswith("layer")] == []
+    assert [line.split() for line in narrow if "−21.5" in line] == [["−21.5", "order", "2.95", "4"]] * 6
+    assert [line.split() for line in wide if "−21.5" in line] == [["4", *["−21.5"] * 6]]
+    assert grid(table)[0][0] == "layer", "documents have no width"
+
+
+def test_two_networks_with_names_too_long_for_the_head_of_a_column_have_a_row_each() -> None:
+    lines = to_lines(together({f"a{i} {'x' * 120}": FALLING for i in range(2)}), 900)
+    assert [line.split()[2:] for line in lines if "−21.5" in line] == [["−21.5", "order", "2.95", "4"]] * 2
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 6])
@@ -271,26 +308,47 @@ def test_masks_say_who_reaches_whom_once_each() -> None:
     labels = ["pure causal", "skip causal", "pure window:3", "pure packed:4"]
     made = [network(i, label, mask=mask) for i, (label, mask) in enumerate(zip(labels, masks, strict=True))]
     text = words(to_text(study(records, made)))
-    assert text.count("causal: 1 of 12 tokens reach all others; one token reaches all after 1 [proved].") == 1
-    assert "window:3: 12 of 12 tokens reach all others; one token reaches all after 6 [proved]." in text
-    assert "packed:4: 0 of 12 tokens reach all others; no token reaches all [proved]." in text
+    assert text.count("causal: 1 of 12 tokens reach all others, one of them after 1 layer [proved].") == 1
+    assert "window:3: 12 of 12 tokens reach all others, one of them after 6 layers [proved]." in text
+    assert "packed:4: 0 of 12 tokens reach all others, never all in one product [proved]." in text
 
 
-def test_a_mask_with_a_centre_does_not_say_that_no_token_reaches_all() -> None:
+def test_a_mask_whose_centre_sees_not_all_at_once_is_said_to_do_so_in_no_product() -> None:
     rows = [record("centre_nodes", 1, guarantee="proved"), record("mask_radius", None)]  # as the strict triangle gives
-    assert "1 of 12 tokens reach all others; no token reaches all [" not in words(
-        to_text(study([*curve(FALLING), *rows]))
-    )
-
-
-def test_paths_are_listed_by_length_with_their_share() -> None:
-    rows = []
-    for length, (value, share) in enumerate([(-0.25, 0.75), (None, 0.25)]):
-        fields: dict[str, Any] = {"over": f"paths of length {length}", "details": {"length": length}}
-        rows += [record("log10_path_residual", value, **fields), record("path_share", share, **fields)]
     text = words(to_text(study([*curve(FALLING), *rows])))
-    assert "Paths of pure causal by length, log₁₀ of their mean residual (share in the output's): " in text
-    assert "0: −0.25 (0.75); 1: — (0.25)." in text
+    assert "causal: 1 of 12 tokens reach all others, never all in one product [proved]." in text
+
+
+def test_paths_are_a_table_by_length_with_their_number_and_share() -> None:
+    rows = []
+    for length, (value, share, count) in enumerate([(-0.25, 0.75, 1), (None, 0.2, 40), (-3.5, 0.05, 20_000_000)]):
+        fields: dict[str, Any] = {
+            "over": f"paths of length {length}",
+            "details": {"length": length, "paths": count, "followed": min(count, 32)},
+        }
+        rows += [record("log10_path_residual", value, **fields), record("path_share", share, **fields)]
+    lines = to_text(study([*curve(FALLING), *rows])).splitlines()
+    start = lines.index("paths of pure causal by the number of their heads")
+    assert lines[start - 1] == ""
+    assert lines[start + 1 : start + 6] == [
+        "length     paths  followed  log₁₀ of mean residual  share of output's",
+        "0              1       all                   −0.25               0.75",
+        "1             40        32                       —                0.2",
+        "2       2.00e+07        32                    −3.5               0.05",
+        "",
+    ]
+
+
+def test_paths_are_means_over_seeds() -> None:
+    rows = []
+    for seed, (value, share) in enumerate([(-1.0, 0.5), (-2.0, 0.25)]):
+        fields: dict[str, Any] = {
+            "matrix": seed, "over": "paths of length 0", "details": {"length": 0, "paths": 1, "followed": 1},
+        }  # fmt: skip
+        rows += [record("log10_path_residual", value, **fields), record("path_share", share, **fields)]
+    made = [network(0), network(1)]
+    [found] = networks(study([*curve(FALLING), *curve(FALLING, matrix=1, seed=1), *rows], made))
+    assert paths(found)[2] == [["0", "1", "all", "−1.5", "0.375"]]
 
 
 def test_products_say_what_they_are_with_their_guarantee() -> None:
@@ -299,8 +357,8 @@ def test_products_say_what_they_are_with_their_guarantee() -> None:
         record("logdet", -29.5, matrix=1, sign=-1, over="layers-product"),
     ]
     table = study([*curve(FALLING), *rows], [network(), matrix(1, "product over 4 layers: pure causal")])
-    text = words(to_text(table))
-    assert "product over 4 layers: pure causal: rank_exact 3 … 8 [proved]; logdet −29.5, sign −1 [estimated]." in text
+    found = "rank_exact 3 … 8 [proved] (nobody knows); logdet −29.5, sign −1 [estimated]."
+    assert f"product over 4 layers: pure causal: {found}" in words(to_text(table))
 
 
 # ----------------------------------------------------------------------------------------------------------- sentences
@@ -308,7 +366,8 @@ def test_products_say_what_they_are_with_their_guarantee() -> None:
 
 def test_a_doubly_exponential_fall_is_said_with_its_order() -> None:
     text = said(study(curve([-0.5, -1.5, -4.5, -13.5])))
-    assert text == "pure causal: the residual falls to 10^−13.5 after 3 layers, by increments with order 3.00."
+    how = "at the end each fall of log r is 3.00 times the one before: doubly exponential decay"
+    assert text == f"pure causal: the residual falls to 10^−13.5 after 3 layers; {how}."
 
 
 def test_a_geometric_fall_is_said_with_its_factor_and_layers() -> None:
@@ -318,16 +377,44 @@ def test_a_geometric_fall_is_said_with_its_factor_and_layers() -> None:
     )
 
 
-def test_a_residual_that_stays_is_said_to_stay() -> None:
-    assert said(study(curve([-0.1, -0.1, -0.1, -0.1]))) == "pure causal: the residual stays at 10^−0.1 after 3 layers."
+@pytest.mark.parametrize("last", [-0.1, -0.55, 0.4])
+def test_a_residual_that_hardly_changes_or_rises_is_not_said_to_fall(last: float) -> None:
+    value = f"{last:g}".replace("-", "−")
+    assert said(study(curve([-0.1, -0.1, -0.1, last]))) == f"pure causal: the residual is 10^{value} after 3 layers."
 
 
-def test_a_residual_that_falls_unevenly_is_not_said_to_stay() -> None:
-    assert "stays" not in said(study(curve([0.0, -1.0, -1.1, -1.9])))
+def test_a_residual_that_falls_unevenly_falls() -> None:
+    assert said(study(curve([0.0, -1.0, -1.1, -1.9]))) == "pure causal: the residual falls to 10^−1.9 after 3 layers."
 
 
-def test_a_network_whose_residual_is_lost_after_the_input_is_not_said_to_stay() -> None:
-    assert "stays" not in said(study(curve([-0.1, None, None])))
+def test_seeds_that_end_far_apart_have_no_law() -> None:
+    assert said(over_seeds([[-0.5, -1.5, -4.5, -13.5], [-0.5, -1.5, -1.6, -1.7]])) == (
+        "pure causal: the residual falls to 10^−7.6 after 3 layers."
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([-0.1, None, None], "pure causal: from layer 1 on it is not known: lost to rounding."),
+        (
+            [-0.1, -2.0, None],
+            "pure causal: the residual falls to 10^−2 after 1 layer. "
+            "pure causal: from layer 2 on it is not known: lost to rounding.",
+        ),
+    ],
+)
+def test_a_residual_that_is_lost_is_said_to_be_so_with_the_reason(values: list[float | None], expected: str) -> None:
+    rows = [
+        record("log10_residual", value, layer=layer, because="" if value is not None else "lost to rounding")
+        for layer, value in enumerate(values)
+    ]
+    assert said(study(rows)) == expected
+
+
+def test_a_residual_that_one_seed_loses_is_not_known_of_every_seed() -> None:
+    text = said(over_seeds([[-1.0, -2.0, -3.0], [-3.0, -4.0, None]]))
+    assert text.endswith("pure causal: from layer 2 on it is not known of every seed: nobody knows.")
 
 
 def test_plain_arithmetic_is_said_to_stop_at_its_floor() -> None:
@@ -361,8 +448,8 @@ def test_each_verdict_names_its_networks_and_what_was_published() -> None:
     records = [each for i in range(5) for each in curve(FALLING, matrix=i)]
     table = study([*records, *verdicts], [network(i, label) for i, label in enumerate(labels)])
     expected = (
-        "With skip connections (3 seeds): slower collapse in a, d; faster collapse in b; "
-        "no difference beyond chance in c. Dong et al. 2021 publish that they prevent it."
+        "With skip connections (3 seeds, 4 intervals of 95 %): slower collapse in a, d; faster collapse in b; "
+        "no clear difference in c. Dong et al. 2021 publish that they prevent it."
     )
     assert said(table).endswith(expected)
     text = words(to_text(table))
@@ -373,13 +460,13 @@ def test_each_verdict_names_its_networks_and_what_was_published() -> None:
 @pytest.mark.parametrize(("low", "high"), [(0.0, 2.0), (-2.0, 0.0), (-1.0, 1.0)])
 def test_an_interval_that_holds_zero_is_no_difference(low: float, high: float) -> None:
     table = study([*curve(FALLING, matrix=1), difference(1, low, high)], [network(0), network(1, "a")])
-    assert "no difference beyond chance in a" in said(table)
+    assert "(3 seeds, an interval of 95 %): no clear difference in a. " in said(table)
 
 
 @pytest.mark.parametrize(("factor", "part"), [("skip", "skip connections"), ("mlp", "an MLP"), ("norm", "a norm")])
 def test_each_part_has_its_own_sentence(factor: str, part: str) -> None:
     table = study([*curve(FALLING, matrix=1), difference(1, 1.0, 2.0, factor)], [network(0), network(1, "a")])
-    assert f"With {part} (3 seeds): slower collapse in a." in said(table)
+    assert f"With {part} (3 seeds, an interval of 95 %): slower collapse in a. " in said(table)
     assert said(table).count("With ") == 1
 
 
@@ -392,7 +479,8 @@ def with_everything(label: str, count: int) -> Table:
     for i in range(count):
         records += [*curve(FALLING, matrix=i), *curve([1.0] * 5, "token_cosine", matrix=i)]
         records += [record("centre_nodes", 1, matrix=i), record("mask_radius", 1, matrix=i), difference(i, 1.0, 2.0)]
-        fields: dict[str, Any] = {"matrix": i, "over": "paths of length 0", "details": {"length": 0}}
+        details = {"length": 0, "paths": 1, "followed": 1}
+        fields: dict[str, Any] = {"matrix": i, "over": "paths of length 0", "details": details}
         records += [record("log10_path_residual", -1.0, **fields), record("path_share", 1.0, **fields)]
     records.append(record("rank_exact", 3, matrix=count, over="layers-product"))
     records.append(record("log10_residual", None, matrix=count + 1, because=label, status="refused", code="RS110"))
@@ -437,4 +525,17 @@ def test_many_measures_of_one_network_fit_and_those_left_out_are_named() -> None
     table = study([each for name in names for each in curve([1.0, 2.0], name)])
     lines = to_lines(table, 80)
     assert [line for line in lines if columns_of(line) > 80] == []
-    assert [name for name in names if name not in words("\n".join(lines)).replace("_ ", "_")] == []
+    [note] = [text for text in (words("\n".join(lines)),) if "16 more, with -m or --format csv: " in text]
+    assert [name for name in names[4:] if name not in note] == []
+    heads = [line.split() for line in lines[2:4]]
+    assert [above + below for above, below in zip(heads[0], heads[1][1:], strict=True)] == names[:4]
+
+
+def test_words_are_folded_by_the_columns_of_a_terminal() -> None:
+    assert folded("注意力 注意力注意力 a", 7) == ["注意力", "注意力", "注意力", "a"]
+    assert folded("注意力 注意力", 13) == ["注意力 注意力"]
+    assert folded("注意力 注意力", 12) == ["注意力", "注意力"]
+    assert folded("attention", 4) == ["atte", "ntio", "n"]
+    assert folded("ab cd", 5) == ["ab cd"]
+    assert folded("ab cd", 4) == ["ab", "cd"]
+    assert folded("", 4) == []

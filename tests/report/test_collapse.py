@@ -1,6 +1,7 @@
 """The figure of the collapse: it draws the residuals of the table, and nothing in it is cut off or means two things."""
 
 import io
+from dataclasses import replace
 from functools import cache
 from itertools import combinations
 from typing import Any
@@ -86,6 +87,7 @@ def study(name: str) -> Table:
     return rs.depth(**{"n": 12, "d": 3, "layers": 4, **options[name]}).table
 
 
+MASKS = ["bidirectional", "causal", "window:2"]
 STUDIES = ["one", "deep", "causal", "staying", "seeds", "grid", "five masks", "eight", "long", "long masks"]
 STUDIES += ["plan", "vanished", "one layer", "absolute", "first", "bfloat16", "other norm"]
 
@@ -126,6 +128,23 @@ def texts(figure: Figure) -> list[Text]:
             every = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
             beyond |= {id(tick.label1) for tick in every if not low <= tick.get_loc() <= high}
     return [text for text in all_texts(figure) if id(text) not in beyond]
+
+
+def bands(axes: Axes) -> list[Any]:
+    """The bands below the floor of plain arithmetic."""
+    return [found for found in axes.collections if found.get_gid() == "shaded-band"]
+
+
+def above(axes: Axes) -> list[str]:
+    """The words that stand beside a panel."""
+    return [text.get_text() for text in axes.texts]
+
+
+def facts(name: str) -> str:
+    """What the networks of a study share, as the figure says it."""
+    alone = " · mask bidirectional" if name == "one" else ""
+    seeds = " · mean of 2 seeds, with their range" if name == "grid" else ""
+    return f"n = 12 · d = 3 · layers = 4 · heads = 1{seeds}{alone}"
 
 
 def corners(band: Any) -> list[tuple[float, float]]:
@@ -212,10 +231,37 @@ def test_plain_arithmetic_starts_where_the_truth_does(name: str) -> None:
 def test_the_floor_is_a_band_to_the_bottom() -> None:
     figure = collapse(table_of({"pure causal": DEEP}, {"pure causal": BOTTOM}))
     axes = panels(figure)[0]
-    [band] = [patch for patch in axes.patches if patch.get_gid() == "shaded-band"]
-    heights = axes.transData.inverted().transform(band.get_window_extent())[:, 1]
-    assert sorted(heights) == pytest.approx(sorted([-FLOOR, axes.get_ylim()[0]]))
+    [band] = bands(axes)
+    edges = dict.fromkeys(range(7), FLOOR) | dict.fromkeys(axes.get_xlim(), FLOOR)
+    bottom = round(-axes.get_ylim()[0], 6)
+    assert set(corners(band)) == {(x, y) for x in edges for y in (FLOOR, bottom)}
     assert "below the rounding of float64" in words(figure)
+
+
+def test_the_floor_of_each_layer_is_its_own_and_the_highest_of_the_panel() -> None:
+    found: dict[str, Table] = {}
+    for name, floors in {"low": [-15.0, -14.0, -13.0], "high": [-14.5, -14.5, -14.5]}.items():
+        rows = [
+            record("log10_residual_naive", -1.0, matrix=0, layer=layer, seed=0, details={"log10_floor": floor})
+            for layer, floor in enumerate(floors)
+        ]
+        found[name] = Table({}, [network(0, f"{name} causal")], [*curve(0, [-0.1, -9.0, -18.0]), *rows], [])
+    other = [replace(row, matrix=1) for row in found["high"].records]
+    both = Table({}, [network(0, "low causal"), network(1, "high causal")], [*found["low"].records, *other], [])
+    for table, expected in ((found["low"], [-15, -14, -13]), (both, [-14.5, -14, -13])):
+        [axes] = panels(collapse(table))
+        [band] = bands(axes)
+        bottom = round(-axes.get_ylim()[0], 6)
+        upper = {x: y for x, y in corners(band) if y != bottom}
+        assert [upper[layer] for layer in range(3)] == expected
+
+
+@pytest.mark.parametrize(("difference", "seen"), [(0.05, False), (0.2, True), (-0.2, True)])
+def test_plain_arithmetic_is_drawn_only_where_it_can_be_seen_beside_the_curve(difference: float, seen: bool) -> None:
+    plain = [*HALVED[:-1], HALVED[-1] + difference]
+    figure = collapse(table_of({"pure causal": HALVED}, {"pure causal": plain}))
+    assert ("dashed-line" in marks(figure)) == seen
+    assert ("plain arithmetic" in words(figure)) == seen
 
 
 def test_there_is_no_band_where_no_curve_comes_near_the_floor() -> None:
@@ -231,7 +277,30 @@ def test_a_fitted_factor_is_a_dotted_line_and_an_order_is_said() -> None:
     assert "×0.5012 a layer (layers 3 to 6)" in words(figure)
     deep = collapse(table_of({"pure causal": DEEP}))
     assert "dotted-line" not in marks(deep)
-    assert "order 3.00 (layers 4 to 6)" in words(deep)
+    assert "order 3.00 (layers 3 to 6)" in words(deep)
+
+
+def test_a_fit_is_drawn_and_said_with_one_panel_alone() -> None:
+    figure = collapse(table_of({"pure causal": HALVED, "pure window:2": DEEP}))
+    assert "dotted-line" not in marks(figure)
+    assert "a layer" not in words(figure)
+    assert "order" not in words(figure)
+    both = collapse(table_of({"pure causal": HALVED, "skip causal": DEEP}))
+    assert len(lines(panels(both)[0], "dotted-line")) == 1
+    assert "pure: ×0.5012 a layer (layers 3 to 6)" in words(both)
+    assert "skip: order 3.00 (layers 3 to 6)" in words(both)
+
+
+def test_seeds_that_end_far_apart_have_no_fit() -> None:
+    figure = collapse(over_seeds([-0.2 * layer for layer in range(7)], [-2.0 * layer for layer in range(7)]))
+    assert "dotted-line" not in marks(figure)
+    assert "a layer" not in words(figure)
+
+
+def test_the_legend_says_where_exponents_are_log_scaled() -> None:
+    note = "exponents beyond 10⁻¹ log-scaled"
+    assert note in words(drawn("deep"))
+    assert note not in words(drawn("causal"))
 
 
 def test_only_the_marks_that_there_are_are_explained() -> None:
@@ -274,8 +343,20 @@ def test_a_band_ends_where_a_seed_is_lost_as_its_mean_does() -> None:
 
 def test_each_mask_has_a_panel_with_its_name() -> None:
     found = panels(drawn("grid"))
-    assert [axes.get_title(loc="left") for axes in found] == ["bidirectional", "causal", "window:2"]
+    assert [mask in above(axes) for axes, mask in zip(found, MASKS, strict=True)] == [True, True, True]
+    assert [len(set(MASKS) & set(above(axes))) for axes in found] == [1, 1, 1]
     assert [len(lines(axes)) for axes in found] == [4, 4, 4]
+
+
+@pytest.mark.parametrize("name", ["one", "grid", "five masks"])
+def test_the_title_and_what_is_common_stand_once_above_the_first_panel(name: str) -> None:
+    first, *others = panels(drawn(name))
+    assert [text for text in above(first) if text.strip()][-2:] == ["Rank collapse with depth", facts(name)]
+    assert all("Rank" not in text and "n = " not in text for axes in others for text in above(axes))
+    assert drawn(name).get_suptitle() == ""
+    assert {axes.get_title(loc="left") + axes.get_title() for axes in panels(drawn(name))} == {""}
+    heights = {text.get_text(): text.get_window_extent().y0 for text in first.texts}
+    assert heights["Rank collapse with depth"] > heights[facts(name)] > first.get_window_extent().y1
 
 
 def test_five_masks_stand_in_two_rows() -> None:
@@ -297,7 +378,9 @@ def test_the_lowest_panel_of_each_column_numbers_the_layers() -> None:
 
 
 def test_each_network_stands_once_in_the_legend_without_its_mask() -> None:
-    [legend] = drawn("grid").legends
+    legend = panels(drawn("grid"))[0].get_legend()
+    assert legend is not None
+    assert [axes.get_legend() for axes in panels(drawn("grid"))[1:]] == [None, None]
     said = [text.get_text() for text in legend.get_texts()]
     assert [name for name in said if name in ("pure", "skip", "mlp", "skip+mlp")] == ["pure", "skip", "mlp", "skip+mlp"]
     assert not any("causal" in name for name in said)
@@ -320,6 +403,7 @@ def test_a_network_that_is_missing_in_a_panel_does_not_change_how_others_look() 
 def test_networks_of_a_panel_look_different(count: int) -> None:
     found = lines(panels(collapse(table_of({f"a{i} causal": STAYING for i in range(count)})))[0])
     assert len({look(line) for line in found}) == count
+    assert [line.get_markerfacecolor() == "white" for line in found] == [i >= 8 for i in range(count)]
 
 
 def test_a_plan_has_its_name() -> None:
@@ -370,8 +454,27 @@ def test_every_mark_is_whole(name: str) -> None:
 
 
 def test_the_axis_says_what_is_shown() -> None:
-    assert r"\|X\|_F$" in panels(drawn("one"))[0].get_ylabel()
-    assert panels(drawn("absolute"))[0].get_ylabel() == r"residual  $\|X-1\bar{x}^\top\|_F$"
+    assert panels(drawn("one"))[0].get_ylabel() == r"residual  $\|X-1\bar{x}^\top\|_{F}\,/\,\|X\|_{F}$"
+    assert panels(drawn("absolute"))[0].get_ylabel() == r"residual  $\|X-1\bar{x}^\top\|_{F}$"
+    assert panels(drawn("first"))[0].get_ylabel() == r"residual  $\|X-1x_1^\top\|_{F}\,/\,\|X\|_{F}$"
+    assert panels(drawn("other norm"))[0].get_ylabel() == (
+        r"residual  $\|X-1\bar{x}^\top\|_{\infty}\,/\,\|X\|_{\infty}$"
+    )
+
+
+@pytest.mark.parametrize(
+    ("measure", "study", "label"),
+    [
+        ("log10_residual", {"centre": "minimiser"}, r"residual  $\|X-1x^\top\|_{F}\,/\,\|X\|_{F}$"),
+        ("log10_residual_l1", {"absolute": True}, r"residual  $\|X-1\bar{x}^\top\|_{1}$"),
+        ("log10_residual_spectral", {"centre": "first", "absolute": True}, r"residual  $\|X-1x_1^\top\|_{2}$"),
+        ("log10_residual_composite", {}, r"residual  $\|X-1\bar{x}^\top\|_{1,\infty}\,/\,\|X\|_{1,\infty}$"),
+        ("log10_rank1_residual", {}, "distance from rank one, relative"),
+    ],
+)
+def test_the_axis_says_which_norm_and_centre(measure: str, study: dict[str, Any], label: str) -> None:
+    figure = collapse(Table(study, [network(0, "pure causal")], curve(0, HALVED, measure=measure), []))
+    assert panels(figure)[0].get_ylabel() == label
 
 
 @pytest.mark.parametrize("name", ["first", "other norm"])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rankscope.records import Matrix, Record, Table
-from rankscope.report.descent import Fit, Network, first_below, fit, floor_of, line, networks, stopped
+from rankscope.report.descent import Fit, Network, first_below, fit, floors, line, networks, stopped
 from tests.report import canned
 
 FLOOR = -14.7
@@ -39,11 +39,42 @@ def geometric(layers: int, factor: float) -> dict[int, float]:
 # ------------------------------------------------------------------------------------------------------------ the fit
 
 
-def test_an_order_of_three_is_found_in_the_last_three_layers() -> None:
+def test_an_order_of_three_is_found_in_the_last_three_steps() -> None:
     found = fit(cubic(6))
     assert found is not None
     assert found.order == pytest.approx(3)
-    assert found == Fit(4, 6, order=found.order)
+    assert found == Fit(3, 6, order=found.order)
+
+
+def test_an_order_is_that_of_the_last_two_increments() -> None:
+    found = fit({0: -1.0, 1: -2.0, 2: -4.0, 3: -12.0})
+    assert found is not None
+    assert found == Fit(0, 3, order=found.order)
+    assert found.order == pytest.approx(4)
+
+
+@pytest.mark.parametrize(
+    ("steps", "order"),
+    [
+        ((1.0, 1.6, 2.56), 1.6),
+        ((1.0, 1.4, 2.8), None),
+        ((1.0, 2.0, 2.8), None),
+        ((0.6, 1.2, 2.4), 2.0),
+        ((0.4, 1.2, 3.6), None),
+        ((-1.0, 1.2, 3.6), None),
+        ((1.2, 3.6), 3.0),
+        ((1.2, 1.7), None),
+        ((0.4, 1.2), None),
+    ],
+)
+def test_an_order_needs_every_increment_to_grow_and_every_step_to_be_more_than_noise(
+    steps: tuple[float, ...], order: float | None
+) -> None:
+    values = {0: -1.0}
+    for layer, step in enumerate(steps, 1):
+        values[layer] = values[layer - 1] - step
+    found = fit(values)
+    assert (None if found is None else found.order) == (None if order is None else pytest.approx(order))
 
 
 @pytest.mark.parametrize("constant", [-2.0, 0.5])
@@ -56,7 +87,7 @@ def test_a_constant_factor_of_the_law_does_not_hide_its_order(constant: float) -
     assert found.order == pytest.approx(3)
 
 
-@pytest.mark.parametrize("order", [2.0, 1.5])
+@pytest.mark.parametrize("order", [2.0, 1.75])
 def test_other_orders_are_found_as_well(order: float) -> None:
     found = fit({layer: -(order**layer) for layer in range(8)})
     assert found is not None
@@ -158,8 +189,8 @@ def plain(values: list[float | None]) -> list[Record]:
 
 def test_plain_arithmetic_stops_where_the_truth_is_below_its_floor() -> None:
     found = only([*curve([0.0, -3.0, -14.0, -42.0, -126.0]), *plain([0.0, -3.0, -14.0, -15.6, -15.8])])
-    assert floor_of(found) == FLOOR
-    assert stopped(found) == 3
+    assert floors(found) == dict.fromkeys(range(5), FLOOR)
+    assert stopped(found) == (3, FLOOR)
 
 
 def test_plain_arithmetic_that_reached_no_floor_has_not_stopped() -> None:
@@ -167,15 +198,36 @@ def test_plain_arithmetic_that_reached_no_floor_has_not_stopped() -> None:
     assert stopped(found) is None
 
 
+def test_the_floor_at_which_plain_arithmetic_stops_is_that_of_its_layer() -> None:
+    rows = [
+        canned.record("log10_residual_naive", value, layer=layer, details={"log10_floor": floor})
+        for layer, (value, floor) in enumerate([(0.0, -3.0), (-3.0, -4.0), (-5.5, -5.5), (-6.0, -7.0)])
+    ]
+    found = only([*curve([0.0, -3.5, -6.0, -18.0]), *rows])
+    assert floors(found) == {0: -3.0, 1: -4.0, 2: -5.5, 3: -7.0}
+    assert stopped(found) == (2, -5.5)
+
+
+def test_the_floor_of_a_layer_is_the_largest_over_seeds_that_have_one() -> None:
+    rows = [
+        canned.record("log10_residual_naive", -1.0, matrix=seed, seed=seed, layer=layer, details=details)
+        for seed, listed in enumerate([[-14.0, -13.0, None], [-13.5, -15.0, None]])
+        for layer, floor in enumerate(listed)
+        for details in [{} if floor is None else {"log10_floor": floor}]
+    ]
+    [found] = networks(canned.table(rows, [network(0), network(1)]))
+    assert floors(found) == {0: -13.5, 1: -13.0}
+
+
 def test_without_plain_arithmetic_there_is_nothing_to_stop() -> None:
     found = only(curve([0.0, -30.0, -90.0]))
-    assert floor_of(found) is None
+    assert floors(found) == {}
     assert stopped(found) is None
 
 
 def test_plain_arithmetic_that_vanished_still_has_its_floor() -> None:
     found = only([*curve([0.0, -30.0]), *plain([None, None])])
-    assert (floor_of(found), stopped(found)) == (FLOOR, 1)
+    assert (floors(found), stopped(found)) == ({0: FLOOR, 1: FLOOR}, (1, FLOOR))
 
 
 # ----------------------------------------------------------------------------------------------------------- networks
@@ -243,16 +295,41 @@ def test_heads_of_a_layer_are_averaged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("measures", "main"),
+    ("measures", "residual", "main"),
     [
-        (["token_cosine", "log10_residual_l1", "log10_residual"], "log10_residual"),
-        (["log10_residual_naive", "log10_rank1_residual"], "log10_rank1_residual"),
-        (["log10_residual_naive"], "log10_residual_naive"),
-        (["token_cosine"], None),
+        (["token_cosine", "log10_residual_l1", "log10_residual"], "log10_residual", "log10_residual"),
+        (["log10_residual_naive", "log10_rank1_residual"], "log10_rank1_residual", "log10_rank1_residual"),
+        (["log10_residual_naive"], "log10_residual_naive", "log10_residual_naive"),
+        (["token_cosine", "effective_rank"], None, "token_cosine"),
+        ([], None, ""),
     ],
 )
-def test_the_first_residual_stands_for_the_collapse(measures: list[str], main: str | None) -> None:
-    assert only([record for measure in measures for record in curve([0.0, -1.0], measure)]).main == main
+def test_the_first_residual_stands_for_the_collapse_and_else_the_first_measure(
+    measures: list[str], residual: str | None, main: str
+) -> None:
+    found = only([record for measure in measures for record in curve([0.0, -1.0], measure)])
+    assert (found.residual, found.main) == (residual, main)
+
+
+def test_a_network_falls_as_the_mean_of_its_seeds_does() -> None:
+    [found] = networks(of_seeds({0: [-0.8, -2.4, -7.2, -21.6], 1: [-1.2, -3.6, -10.8, -32.4]}))
+    assert found.fit is not None
+    assert found.fit == Fit(0, 3, order=found.fit.order)
+    assert found.fit.order == pytest.approx(3)
+
+
+def test_what_falls_is_the_residual_and_no_other_measure() -> None:
+    assert only(curve(list(cubic(6).values()), "token_cosine")).fit is None
+    assert only([]).fit is None
+    [found] = networks(of_seeds({0: [-0.1, None], 1: [None, -0.3]}))
+    assert found.fit is None
+
+
+@pytest.mark.parametrize(("last", "alike"), [(-6.9, True), (-7.1, False), (-100.0, False)])
+def test_seeds_that_end_far_apart_have_no_fit(last: float, alike: bool) -> None:
+    ends = {0: -1.0, 1: last}  # their range is at most 1.5 times their mean where the last is at most 7 times the other
+    [found] = networks(of_seeds({seed: [end * layer / 8 for layer in range(9)] for seed, end in ends.items()}))
+    assert (found.fit is not None) == alike
 
 
 def test_what_belongs_to_the_whole_network_is_no_layer() -> None:

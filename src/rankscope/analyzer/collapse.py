@@ -10,6 +10,7 @@ from rankscope.analyzer.measure import unknown
 from rankscope.analyzer.residual import Distance
 from rankscope.arrays import UNIT
 from rankscope.attention.block import Block
+from rankscope.attention.scaled import Scaled
 from rankscope.records import Reading
 
 LOG: Final = math.log10(2)
@@ -59,20 +60,17 @@ def log10_residual_naive(plain: Plain) -> Reading:
     x = plain.values
     if x is None or not np.isfinite(x).all() or not x.any():
         return unknown("plain arithmetic failed: the tokens vanished, or overflowed")
-    whole = float(np.linalg.norm(x))
-    size = 1.0 if plain.absolute else whole
-    floor = (4 * plain.storage.unit + (sum(x.shape) + 8) * UNIT) * whole / size
-    details = {"log10_floor": math.log10(floor)}
-    value = float(np.linalg.norm(x - (x[0] if plain.centre == "first" else x.mean(axis=0)))) / size
-    if not value:
+    held = Scaled.of(x)
+    row = held.values[:1] if plain.centre == "first" else held.values.mean(axis=0, keepdims=True)
+    whole, rest = held.log10_norm, held - Scaled.of(row, held.exponent)
+    by = 0.0 if plain.absolute else whole
+    floor = math.log10(4 * plain.storage.unit + (sum(x.shape) + 8) * UNIT) + whole - by
+    details = {"log10_floor": floor}
+    if not rest.values.any():
         because = f"exactly zero in {plain.storage.name}, which means below rounding, not zero"
-        return Reading(None, because=because, high=math.log10(plain.storage.unit * whole / size), details=details)
-    because = "at its rounding floor" if value < floor else ""
-    method = f"plain arithmetic, kept in {plain.storage.name}"
-    return Reading(math.log10(value), "estimated", method, because, details=details)
-
-
-# ------------------------------------------------------------------------------------------------ rates over layers
+        return Reading(None, because=because, high=math.log10(plain.storage.unit) + whole - by, details=details)
+    value, method = rest.log10_norm - by, f"plain arithmetic, kept in {plain.storage.name}"
+    return Reading(value, "estimated", method, "at its rounding floor" if value < floor else "", details=details)
 
 
 @depth_measure("rate", default=True)
@@ -98,7 +96,7 @@ def residual_rate(history: History) -> Reading:
         return unknown("needs the layer before it" if len(history.logs) < 2 else "a residual is not known")
     step = history.logs[-1] - history.logs[-2]
     slack = sum(history.errors[-2:])
-    if abs(step) > 300:
+    if abs(step) + slack > 300:
         low, high = (None, 1e-300) if step < 0 else (1e300, None)
         return Reading(None, because="beyond the range of float64", low=low, high=high, details={"log10": step})
     low, high = (10.0 ** (step + sign * slack) for sign in (-1, 1))

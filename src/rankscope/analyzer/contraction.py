@@ -9,13 +9,17 @@ import numpy as np
 from rankscope.analyzer.depth import Gradients, depth_measure
 from rankscope.analyzer.measure import unknown
 from rankscope.analyzer.residual import bounded
-from rankscope.arrays import EPS
+from rankscope.arrays import EPS, UNIT, Float64
 from rankscope.attention.block import Mlp
 from rankscope.attention.mixing import Mixing, Split, Whole
+from rankscope.attention.tokens import LOST
 from rankscope.records import Reading
 
 LOG: Final = math.log10(2)
 """The decimal logarithm of two."""
+
+ROUNDINGS: Final = 8.0
+"""Units of roundoff that eigenvalues may lose, relative to the norm of the matrix and beside its conditions."""
 
 LEMMA: Final = 1.2564312086261697
 """The root of eˣ = 1 + 2x: the range of score differences up to which a lemma in the proof of Dong et al. holds."""
@@ -42,7 +46,7 @@ def log10_contraction_bound(mixing: Mixing) -> Reading:
         return unknown("rows do not add up to one")
     else:
         if not (mixing.matrix > 0).all():
-            return Reading(0.0, "estimated", "two queries see different keys: ω is infinite")
+            return Reading(0.0, "estimated", "some weights are zero, and ω is taken as infinite")
         rows, exponent = np.log(mixing.matrix), 0
     ranges = (np.ptp(rows[i + 1 :] - rows[i], axis=1).max(initial=0.0) for i in range(len(rows)))
     omega = max(map(float, ranges), default=0.0)
@@ -67,16 +71,36 @@ def eigenvalue_2(mixing: Mixing) -> Reading:
         return Reading(float(diagonal[1]), "estimated", "the diagonal of a triangular matrix")
     if isinstance(mixing, Whole) and mixing.beyond is not None:
         return Reading(float(np.sort(np.abs(np.linalg.eigvals(matrix)))[-2]), "estimated", "eigenvalues of A")
-    rest = mixing.rest
-    largest = float(np.abs(np.linalg.eigvals(rest.values)).max())
-    if not largest:
+    rest, (error, lost) = mixing.rest, mixing.rest_known
+    method = "eigenvalues of A less equal rows"
+    value, bound = largest_eigenvalue(rest.values, error)
+    shift = rest.exponent * LOG
+    if lost or bound > value * LOST:
+        because = "lost to rounding: rows of A differ by no more, or its eigenvalues are too sensitive"
+        most = math.log10(value + bound) + shift if value + bound else 0.0
+        return Reading(None, because=because, method=method, high=10.0 ** min(most, 0.0))
+    if not value:
         return Reading(0.0, "estimated", "all rows are equal")
-    log, method = math.log10(largest) + rest.exponent * LOG, "eigenvalues of A less equal rows"
-    if mixing.rest_known[1]:
-        return Reading(None, because="lost to rounding: rows of A differ by no more", method=method, high=10.0**log)
+    log = math.log10(value) + shift
     if log < -300:
         return Reading(None, because="below the range of float64", method=method, high=1e-300, details={"log10": log})
-    return Reading(10.0**log, "estimated", method, details={"log10": log})
+    low, high = (10.0**log * (1 + sign * bound / value) for sign in (-1, 1))
+    return Reading(10.0**log, "estimated", method, low=low, high=high, details={"log10": log})
+
+
+def largest_eigenvalue(matrix: Float64, error: float) -> tuple[float, float]:
+    """The largest magnitude of an eigenvalue, and what rounding and a relative error of the matrix can do to it: the
+    error times the condition of the eigenvalue, ‖x‖‖y‖/|yᴴx| for its right and left vectors.
+    """
+    values, right = np.linalg.eig(matrix)
+    index = int(np.abs(values).argmax())
+    size = float(np.linalg.norm(matrix))
+    try:
+        left = np.linalg.inv(right)[index]
+    except np.linalg.LinAlgError:
+        return float(np.abs(values[index])), size
+    condition = float(np.linalg.norm(left) * np.linalg.norm(right[:, index]))
+    return float(np.abs(values[index])), (4 * error + ROUNDINGS * UNIT * math.sqrt(len(matrix))) * size * condition
 
 
 @depth_measure("maps", default=True)

@@ -24,11 +24,13 @@ FEW = 16
 @dataclass(frozen=True, eq=False, repr=False)
 class Graph:
     """Who sees whom in each layer (n × n, rows are queries), with itself where skip connections keep a token; and the
-    smallest weight that any query gave to a key that it sees, as a natural logarithm.
+    smallest weight that any query gave to a key that it sees, as a natural logarithm; whether the theorem covers the
+    network.
     """
 
     layers: Sequence[Boolean]
     log_smallest: float = -math.inf
+    covered: bool = True
 
     @cached_property
     def alike(self) -> bool:
@@ -115,6 +117,8 @@ def log10_wu_gap(graph: Graph) -> Reading:
     """
     if graph.radius is None:
         return unknown("no token reaches all")
+    if not graph.covered:
+        return unknown("the theorem is for one head without skips, MLPs and norms")
     if not math.isfinite(graph.log_smallest):
         return unknown("a weight is zero in float64")
     power = graph.radius * graph.log_smallest

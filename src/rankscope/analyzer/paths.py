@@ -9,7 +9,7 @@ at a time; what single paths leave is a mean over all of them, or over a random 
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -22,6 +22,9 @@ MOST: Final = 128
 """Paths of one length up to which all are followed."""
 SAMPLE: Final = 128
 """Paths of one length that are followed where there are more."""
+LOST_PATH: Final = "lost to rounding on some path"
+"""Why a number over paths is not known."""
+
 CONFIDENCE: Final = 1.96
 """Standard errors on either side of a mean, for 95 %."""
 
@@ -41,7 +44,9 @@ class Length:
     log10_residual: float | None
     low: float | None
     high: float | None
-    share: float
+    share: float | None
+    because: str = ""
+    because_share: str = ""
 
 
 def by_length(tokens: Tokens, layers: Sequence[Sequence[Step]], skip: bool, seed: int) -> list[Length]:
@@ -50,11 +55,13 @@ def by_length(tokens: Tokens, layers: Sequence[Sequence[Step]], skip: bool, seed
     sizes = [-math.inf if each is None else each.residual.log2_norm for each in sums]
     top = max(sizes)
     total = math.fsum(2.0 ** (size - top) for size in sizes) if math.isfinite(top) else 1.0
+    hidden = any(each is not None and each.lost for each in sums)
     found = []
     for length, each in enumerate(sums):
         if each is not None:
             share = 2.0 ** (sizes[length] - top) / total if math.isfinite(top) else 0.0
-            found.append(of_one(tokens, layers, length, share, seed))
+            made = of_one(tokens, layers, length, share, seed)
+            found.append(replace(made, share=None, because_share=LOST_PATH) if hidden else made)
     return found
 
 
@@ -77,10 +84,13 @@ def of_one(tokens: Tokens, layers: Sequence[Sequence[Step]], length: int, share:
     """What single paths of one length leave."""
     count = counts(layers)[0][length]
     paths = every(layers, length) if count <= MOST else sampled(layers, length, seed)
-    logs = [value for path in paths if math.isfinite(value := relative(tokens, path))]
+    ends = [relative(tokens, path) for path in paths]
+    logs = [value for value in ends if value is not None and math.isfinite(value)]
     followed = count if count <= MOST else SAMPLE
+    if None in ends:
+        return Length(length, count, followed, None, None, None, share, LOST_PATH)
     if not logs:
-        return Length(length, count, followed, None, None, None, share)
+        return Length(length, count, followed, None, None, None, share, "zero: all tokens are equal")
     top = max(logs)
     values = [10.0 ** (each - top) for each in logs]
     mean = math.fsum(values) / followed
@@ -120,10 +130,12 @@ def sampled(layers: Sequence[Sequence[Step]], length: int, seed: int) -> Iterato
         yield path
 
 
-def relative(tokens: Tokens, path: Sequence[Step]) -> float:
-    """log₁₀ of the relative residual at the end of a path."""
+def relative(tokens: Tokens, path: Sequence[Step]) -> float | None:
+    """log₁₀ of the relative residual at the end of a path; None where it is lost."""
     for step in path:
         tokens = step(tokens)
+    if tokens.lost:
+        return None
     return (tokens.residual.log2_norm - tokens.log2_norm) * LOG if math.isfinite(tokens.log2_norm) else -math.inf
 
 

@@ -26,23 +26,32 @@ UNKNOWN: Final = 0.1
 LARGEST_PROGRAM: Final = 20_000
 """Numbers of a residual up to which the nearest row in ‖·‖_∞ is found by linear programming."""
 
+KNOWN: Final = 1e-9
+"""Decades within which bounds of the distance from the nearest row count as one number."""
+
 Centre = Literal["mean", "first", "minimiser"]
 NormName = Literal["frobenius", "l1", "linf", "composite", "spectral"]
 
 
 def bounded(
-    value: float, error: float, method: str, *, lost: bool = False, zero: str = "all tokens are equal"
+    value: float,
+    error: float,
+    method: str,
+    *,
+    lost: bool = False,
+    zero: str = "all tokens are equal",
+    of: float = 0.0,
 ) -> Reading:
     """A decimal logarithm of something that is known to a relative error; null with a bound where it is `lost`, and
-    with the reason why it is zero where it is.
+    with the reason why it is zero where it is. `of` is the size of logarithms of which it is the difference.
     """
     if lost or (error > LOST and not math.isfinite(value)):
-        because = "lost to rounding: attention held as float64 numbers keeps no smaller differences of its rows"
+        because = "lost to rounding: what is left is no larger than the errors of the arithmetic"
         high = value + math.log10(1 + SAFETY * min(error, 1e15))
         return Reading(None, because=because, method=method, high=high if math.isfinite(high) else None)
     if not math.isfinite(value):
         return unknown(f"zero: {zero}" if value < 0 else "not finite")
-    slack = SAFETY * error / math.log(10) + 4 * EPS * abs(value)
+    slack = SAFETY * error / math.log(10) + 4 * EPS * (abs(value) + (of if math.isfinite(of) else 0.0))
     if slack > UNKNOWN + abs(value) / 1000:
         because = f"rounding errors of earlier layers have grown to {slack:.2g} decades"
         return Reading(None, because=because, method=method, low=value - slack, high=value + slack)
@@ -73,19 +82,28 @@ class Distance:
 
     def reading(self, norm: NormName) -> Reading:
         """log₁₀ of the distance in a norm."""
+        tokens = self.tokens
         low, high, method = self.logs(norm)
         size = NORMS[norm](self.whole.values)
         whole = math.log10(size) + self.whole.exponent * LOG if size else -math.inf
         if not math.isfinite(whole):
-            return unknown("all tokens are zero")
-        found = bounded(high - (0.0 if self.absolute else whole), self.tokens.error, method, lost=self.tokens.lost)
+            hidden = tokens.noise.mantissa or tokens.drift.mantissa
+            return unknown("below the range of float64" if hidden else "all tokens are zero")
+        by = 0.0 if self.absolute else whole
+        error = tokens.error + (0.0 if self.absolute else tokens.mean_error)
+        found = bounded(high - by, error, method, lost=tokens.lost, of=abs(high) + abs(whole))
+        if tokens.lost:
+            most = tokens.residual.size.along(tokens.noise * SAFETY).log10 - by
+            most += math.log10(tokens.residual.values.size) / 2  # by which other norms can exceed Frobenius's
+            found = replace(found, high=most if math.isfinite(most) else None)
         if norm == "frobenius" and self.centre != "first" and not self.absolute and found.high is not None:
             found = replace(found, high=min(float(found.high), 0.0))  # ‖X − 1x̄ᵀ‖_F ≤ ‖X‖_F
         kept = {"log10_absolute": high, "log10_norm": whole} if math.isfinite(high) else {}
-        if high - low > 1e-9 and found.value is not None:
-            least = low - (0.0 if self.absolute else whole)
-            return Reading(None, "estimated", method, "the nearest row is known to lie between", least, found.high)
-        return Reading(**{**vars(found), "details": kept})
+        if high - low > KNOWN and found.value is not None:
+            slack = (found.high or found.value) - found.value
+            because = "the nearest row is known to lie between"
+            return Reading(None, "estimated", method, because, low - by - slack, found.high)
+        return replace(found, details=kept)
 
     def logs(self, norm: NormName) -> tuple[float, float, str]:
         """Lower and upper bounds of log₁₀ of the absolute distance, equal where it is known, and how it was found."""
@@ -121,7 +139,7 @@ class Distance:
 
 
 def nearest_row(rest: Float64) -> tuple[float, Float64]:
-    """A lower bound of min_x max_i ‖r_i − x‖₁, and a row x that attains it, or comes near where there are many numbers.
+    """A lower bound of min_x max_i ‖r_i − x‖₁, and a row x that comes near it.
 
     Minimise t subject to Σ_j u_ij ≤ t, −u_ij ≤ r_ij − x_j ≤ u_ij.
     """
@@ -145,8 +163,22 @@ def nearest_row(rest: Float64) -> tuple[float, Float64]:
     found: Any = linprog(cost, A_ub=vstack([above, below, sums]).tocsr(), b_ub=limits, bounds=free, method="highs")
     if found.status != 0:
         raise error("RS401", f"the nearest row of {n} tokens was not found ({found.message})", "take --centre mean")
-    row = np.asarray(found.x[:width])
-    return float(NORMS["linf"](rest - row)), row
+    return dual_bound(found.ineqlin.marginals, rest), np.asarray(found.x[:width])
+
+
+def dual_bound(marginals: Float64, rest: Float64) -> float:
+    """A lower bound of min_x max_i ‖r_i − x‖₁ from the multipliers of the program, made feasible.
+
+    For weights p with Σp = 1 and signs s with |s_ij| ≤ p_i and Σ_i s_ij = 0, the least is at least Σ s_ij r_ij.
+    """
+    n, width = rest.shape
+    above, below, sums = np.split(-np.asarray(marginals), [n * width, 2 * n * width])
+    shares = np.maximum(sums, 0.0)
+    shares = shares / shares.sum() if shares.any() else np.full(n, 1 / n)
+    signs = np.clip((above - below).reshape(n, width), -shares[:, None], shares[:, None])
+    left = signs.sum(axis=0)
+    signs -= shares[:, None] * left
+    return max(float((signs * rest).sum()) / (1 + float(np.abs(left).max())) * (1 - 64 * EPS), 0.0)
 
 
 def composite(matrix: Float64) -> float:

@@ -8,8 +8,8 @@ import numpy as np
 
 from rankscope.analyzer.depth import NEAR, depth_measure
 from rankscope.analyzer.measure import unknown
-from rankscope.analyzer.residual import bounded
-from rankscope.arrays import UNIT
+from rankscope.analyzer.residual import SAFETY, bounded
+from rankscope.arrays import EPS, UNIT
 from rankscope.attention.pointwise import normalised
 from rankscope.attention.scaled import Scaled
 from rankscope.attention.tokens import LOST, Tokens
@@ -25,11 +25,15 @@ def token_cosine(tokens: Tokens) -> Reading:
     n, width = tokens.shape
     if n == 1:
         return unknown("one token has no pairs")
-    unit = normalised(tokens, "rms", 0.0).residual
+    made = normalised(tokens, "rms", 0.0)
+    unit, error = made.residual, made.error
     lacking = 2 * unit.log10_norm - math.log10((n - 1) * width)
     value = 1 - 10.0**lacking
     method = "1 − Σ‖residual of x_i/‖x_i‖‖²/(n − 1)"
-    return Reading(value, "estimated", method, details={"log10_one_minus": lacking})
+    slack = 2 * SAFETY * error * 10.0**lacking + 4 * EPS
+    return Reading(
+        value, "estimated", method, low=value - slack, high=value + slack, details={"log10_one_minus": lacking}
+    )
 
 
 @depth_measure("tokens")
@@ -135,6 +139,8 @@ def token_values(tokens: Tokens) -> tuple[float, Scaled]:
 @depth_measure("residual")
 def log10_rank1_residual(tokens: Tokens) -> Reading:
     """log₁₀ √(Σ_{i≥2} σ_i²) / ‖X‖_F: the distance from the nearest matrix of rank one, of any shape."""
+    if min(tokens.shape) == 1:
+        return unknown("zero: one row, or one column, is of rank one")
     _, rest = token_values(tokens)
     size = tokens.residual.log2_norm if near_consensus(tokens) else tokens.log2_norm
     lost = 2.0 ** min(size - rest.log2_norm, 60.0) if rest.values.any() else 2.0**60 * tokens.residual.values.any()

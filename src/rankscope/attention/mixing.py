@@ -26,12 +26,17 @@ from rankscope.attention.masks import Mask
 from rankscope.attention.operators import Operator
 from rankscope.attention.origin import Origin
 from rankscope.attention.positions import POSITIONS
-from rankscope.attention.scaled import Scaled
+from rankscope.attention.scaled import Scaled, Size
 from rankscope.attention.subject import Pair
-from rankscope.attention.tokens import LOST, Tokens, passed_on, relative, split
+from rankscope.attention.tokens import LOST, Tokens, passed_on, split
 
 LINEAR: Final = -900
 """Below 2^LINEAR e^x − 1 is x, to far more digits than float64 has."""
+
+ONE: Final = Size.of(1.0)
+
+FINEST: Final = 2.0**40
+"""Differences of scores beyond which exponentials have lost all digits."""
 
 STEEP: Final = 2.0
 """Differences of scores beyond which the terms of D would cancel."""
@@ -43,7 +48,6 @@ Rescaling = Literal["none", "perp"] | float
 class Mixing(ABC):
     """An attention matrix A as it acts on tokens; what it makes of them is `lost` where its own differences are."""
 
-    error: float
     lost: bool
 
     @property
@@ -68,7 +72,7 @@ class Mixing(ABC):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split(Mixing):
-    """A = 1·wᵀ + D: `shift` is w − 1/n as a row, `own` is D, whose rows add up to zero; `error` its relative error.
+    """A = 1·wᵀ + D: `shift` is w − 1/n as a row, `own` is D, whose rows add up to zero, with the error `noise`.
 
     `scores` are those that queries differ by.
     """
@@ -76,7 +80,7 @@ class Split(Mixing):
     shift: Scaled
     own: Scaled
     scores: Scaled
-    error: float
+    noise: Size
     lost: bool
 
     @property
@@ -85,20 +89,23 @@ class Split(Mixing):
 
     @property
     def rest_known(self) -> tuple[float, bool]:
-        return self.error, self.lost
+        return self.noise.over(self.own.size), self.lost
 
     @property
     def matrix(self) -> Float64:
         return np.asarray(1 / self.shift.values.shape[1] + self.shift.floats + self.rest.floats)
 
     def __call__(self, values: Tokens, low: float = 1.0, high: float = 1.0) -> Tokens:
-        mean = values.mean * low + (self.shift @ values.residual) * high
+        moved = self.shift @ values.residual
         residual = self.own @ values.residual
-        size, unit = self.own.norm * values.residual.norm, self.own.exponent + values.residual.exponent
-        grown = relative(size / math.sqrt(values.shape[0]), unit, residual)
-        error = passed_on(values.error + self.error, grown)
+        whole, root = self.own.size * values.residual.size, 1 / math.sqrt(values.shape[0])
+        passed = passed_on(values, values.noise * self.own.size * root, residual)
+        own = (self.noise * (values.residual.size + values.noise) * root).beside(residual.size * self.rest_known[0])
+        passed = passed.along(own) * abs(high)
+        fresh = whole * (UNIT * abs(high))
+        drift = values.drift * abs(low) + self.shift.size * (values.noise + values.residual.size * UNIT) * abs(high)
         lost = values.lost or self.lost
-        return split(mean, residual * high, error, UNIT * size * abs(high), unit, lost=lost)
+        return split(values.mean * low + moved * high, residual * high, passed, fresh, drift, lost=lost)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -124,25 +131,24 @@ class Whole(Mixing):
 
     @property
     def rest_known(self) -> tuple[float, bool]:
-        held = Scaled.of(self.weights)
-        fresh = relative(self.rounding * held.norm, held.exponent, self.rest)
+        fresh = (Scaled.of(self.weights).size * self.rounding).over(self.rest.size)
         return self.error + fresh, self.lost or fresh > LOST
 
     def __call__(self, values: Tokens, low: float = 1.0, high: float = 1.0) -> Tokens:
-        n, unit = values.shape[0], values.residual.exponent
-        held, level = Scaled.of(self.weights), Scaled.of(self.weights.mean(axis=0))
-        residual = held @ values.residual
-        size = Scaled.of(np.array([held.norm * values.residual.norm]), held.exponent + unit)
+        held, rest, root = Scaled.of(self.weights), self.rest, 1 / math.sqrt(values.shape[0])
+        residual, fresh = held @ values.residual, held.size * values.residual.size * self.rounding
+        typical = values.noise * rest.size * root
         if self.beyond is not None:
-            residual = residual + Scaled.of(self.beyond[:, None]) * values.mean
-            size = size + Scaled.of(np.array([math.sqrt(n) * values.mean.norm]), values.mean.exponent)
-        across = held - level
-        typical = relative(
-            across.norm * values.residual.norm / math.sqrt(n), across.exponent + unit, residual - residual.mean(0)
-        )
-        error = passed_on(values.error + self.error, typical)
-        rounding, lost = self.rounding * abs(high) * float(size.values[0]), values.lost or self.lost
-        return split(values.mean * low, residual * high, error, rounding, size.exponent, lost=lost)
+            beyond = Scaled.of(self.beyond[:, None])
+            residual = residual + beyond * values.mean
+            fresh = fresh + values.mean.size * (self.rounding / root)
+            typical = typical + beyond.size * values.drift
+        centred = residual - residual.mean(0)
+        passed = passed_on(values, typical, centred)
+        passed = passed.along((rest.size * values.residual.size * root).beside(centred.size) * self.error) * abs(high)
+        drift = values.drift * abs(low) + (residual - centred).size * (root * UNIT * abs(high))
+        lost = values.lost or self.lost
+        return split(values.mean * low, residual * high, passed, fresh * abs(high), drift, lost=lost)
 
 
 def increments(scores: Scaled, weights: Float64) -> tuple[Scaled, Scaled]:
@@ -174,16 +180,19 @@ def split_mixing(queries: Tokens, keys: Tokens, scale: float) -> Split:
     logs -= math.log(float(np.exp(logs).sum()))
     weights = np.exp(logs)
     shift = increments(base, np.full(n, 1 / n))[0] if np.ptp(steps) < STEEP else Scaled.of((weights - 1 / n)[None, :])
-    passed = queries.error + keys.error
+    passed = queries.error + keys.error + queries.mean_error
     if float(np.abs(scores.in_units(0)).max()) < STEEP:
         rest, size = increments(scores, weights)
+        wrong = queries.noise * (keys.residual.size + keys.noise) + keys.noise * queries.residual.size
+        wrong = wrong * (abs(scale) / math.sqrt(keys.shape[1]) * float(np.linalg.norm(weights)) / math.sqrt(n))
+        noise = (rest.size * passed).beside(wrong)
     else:
-        rest, size, moved = steep(logs, scores.floats, heaviest)
-        passed *= max(1.0, relative(moved.norm, moved.exponent, rest))
-    rounding = UNIT * (queries.residual.norm * others.norm * abs(scale) * math.sqrt(keys.shape[1]))
-    fresh = relative(rounding, queries.residual.exponent + others.exponent, scores)
-    fresh += relative(4 * UNIT * size.norm, size.exponent, rest)
-    return Split(shift, rest, scores, passed + fresh, queries.lost or keys.lost or fresh > LOST)
+        rest, size, by_scores = steep(logs, scores.floats, heaviest)
+        noise = by_scores.size.beside(rest.size) * passed
+    rounding = queries.residual.size * others.size * (UNIT * abs(scale) * math.sqrt(keys.shape[1]))
+    fresh = size.size * (4 * UNIT) + rest.size * rounding.over(scores.size)
+    gone = (queries.lost or keys.lost) and noise.over(rest.size) > LOST
+    return Split(shift, rest, scores, noise.along(fresh), gone or fresh.over(rest.size) > LOST)
 
 
 def steep(logs: Float64, scores: Float64, heaviest: int) -> tuple[Scaled, Scaled, Scaled]:
@@ -193,11 +202,20 @@ def steep(logs: Float64, scores: Float64, heaviest: int) -> tuple[Scaled, Scaled
     All but the heaviest key are held in units of their largest weight, so that rows which one key takes whole still
     differ by what they leave to the others; its own column is what the others leave of zero.
     """
+    with np.errstate(all="ignore"):  # what overflows is refused as it is held
+        return steep_parts(logs, scores, heaviest)
+
+
+def steep_parts(logs: Float64, scores: Float64, heaviest: int) -> tuple[Scaled, Scaled, Scaled]:
+    """The arithmetic of `steep`."""
     kept = np.delete(np.arange(len(logs)), heaviest)
     own, differences = logs[kept], scores[:, kept]
     sums = own + differences
     highest = np.floor(np.maximum(own.max(initial=-math.inf), sums.max(axis=1, initial=-math.inf)) / math.log(2))
     unit = min(float(highest.max()), 0.0)  # of what is returned; rows whose weights are larger have their own
+    if unit < -FINEST:  # float64 has no digits left for such scores: nothing is known of D
+        nothing = Scaled.of(np.zeros(scores.shape))
+        return nothing, Scaled.of(np.ones(scores.shape)), nothing
     units = np.maximum(highest, 0.0)[:, None] + unit
     weights, at_mean = np.exp(sums - units * math.log(2)), np.exp(own - units * math.log(2))
     near = np.abs(differences) < 1
@@ -255,8 +273,17 @@ def mixing(queries: Tokens, keys: Tokens, how: How, make: Callable[[], Operator]
     with np.errstate(all="ignore"):  # weights of a recurrence can be huge
         soft = float(np.linalg.norm(matrix * (1 - matrix)) / (np.linalg.norm(matrix) or 1.0))
     soft = soft if math.isfinite(soft) else 1.0  # how much of the weights can still change with the scores
-    largest = getattr(operator, "max_logit", None) or 0.0
-    rounding = UNIT * (math.sqrt(keys.shape[0]) + 4 * abs(largest) * soft + 8)
-    typical = queries.residual.log2_norm + keys.log2_norm - math.log2(keys.shape[0]) + math.log2(how.scale or 1.0)
-    error = (queries.error + keys.error) * min(soft * 2.0 ** min(typical, 60.0), 1.0)
+    rounding = UNIT * (math.sqrt(keys.shape[0]) + 4 * largest_score(operator) * soft + 8)
+    typical = keys.mean.size * math.sqrt(keys.shape[0]) + keys.residual.size
+    typical = queries.residual.size * typical * (how.scale * soft / keys.shape[0])
+    wrong = queries.error + keys.error + queries.mean_error + keys.mean_error
+    error = wrong * min(typical.over(ONE), 1.0)
     return whole_mixing(operator, rounding, error, error > LOST and (queries.lost or keys.lost))
+
+
+def largest_score(operator: Operator) -> float:
+    """The largest magnitude of a score, as far as it is known."""
+    logs = getattr(getattr(operator, "definition", None), "logs", None)
+    if logs is not None:
+        return float(np.abs(logs, where=np.isfinite(logs), out=np.zeros(logs.shape)).max(initial=0.0))
+    return abs(float(getattr(operator, "max_logit", None) or 0.0))

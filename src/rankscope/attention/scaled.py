@@ -12,6 +12,64 @@ FARTHEST: Final = 2200
 """A shift by more bits than this makes zero or infinity of every float64."""
 
 
+MOST: Final = 2.0**60
+"""What a ratio of sizes is at most."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """A number that is not negative, of any magnitude: mantissa · 2^exponent."""
+
+    mantissa: float = 0.0
+    exponent: int = 0
+
+    @staticmethod
+    def of(value: float, exponent: int = 0) -> "Size":
+        """value · 2^exponent."""
+        mantissa, shift = math.frexp(min(value, 1e308))
+        return Size(mantissa, exponent + shift) if mantissa else Size()
+
+    def __mul__(self, other: Union[float, "Size"]) -> "Size":
+        factor = other if isinstance(other, Size) else Size.of(other)
+        return Size.of(self.mantissa * factor.mantissa, self.exponent + factor.exponent)
+
+    def __add__(self, other: "Size") -> "Size":
+        """√(a² + b²): the size of a sum of errors that are independent."""
+        if not (self.mantissa and other.mantissa):
+            return self if self.mantissa else other
+        unit = max(self.exponent, other.exponent)
+        parts = (math.ldexp(each.mantissa, max(each.exponent - unit, -FARTHEST)) for each in (self, other))
+        return Size.of(math.hypot(*parts), unit)
+
+    def along(self, other: "Size") -> "Size":
+        """a + b: the size of a sum of errors that are not independent."""
+        unit = max((each.exponent for each in (self, other) if each.mantissa), default=0)
+        parts = (math.ldexp(each.mantissa, max(each.exponent - unit, -FARTHEST)) for each in (self, other))
+        return Size.of(sum(parts), unit)
+
+    @property
+    def log10(self) -> float:
+        """The decimal logarithm; −∞ of zero."""
+        return (math.log2(self.mantissa) + self.exponent) * math.log10(2) if self.mantissa else -math.inf
+
+    def over(self, other: "Size") -> float:
+        """The quotient; 0 for zero over anything, and never beyond 2^60."""
+        if not self.mantissa:
+            return 0.0
+        shift = self.exponent - other.exponent
+        if not other.mantissa or shift > 62:
+            return MOST
+        return min(math.ldexp(self.mantissa / other.mantissa, max(shift, -FARTHEST)), MOST)
+
+    def beside(self, other: "Size") -> "Size":
+        """The larger of two."""
+        return self if self.over(other) > 1 else other
+
+
+NOTHING: Final = Size()
+"""Zero."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Scaled:
     """values · 2^exponent; the largest magnitude among the values lies in [1, 2), or all are zero.
@@ -32,6 +90,11 @@ class Scaled:
             return Scaled(np.zeros(values.shape), 0)
         shift = power_of_two(values)
         return Scaled(np.asarray(scaled(values, -shift), dtype=np.float64), exponent + shift)
+
+    @property
+    def size(self) -> Size:
+        """The Frobenius norm of the array."""
+        return Size.of(self.norm, self.exponent)
 
     @property
     def norm(self) -> float:

@@ -34,12 +34,13 @@ def gradient_norms(stack: Stack) -> list[dict[str, float]]:
     random = np.random.default_rng(np.random.SeedSequence(stack.seed, spawn_key=(2**31,)))
     towards = torch.from_numpy(random.standard_normal(tuple(made.shape)))
     (made * towards).sum().backward()
-    return [{role: math.sqrt(sum(square(head[role].grad) for head in layer)) for role in ROLES} for layer in weights]
+    return [{role: math.hypot(*(norm(head[role].grad) for head in layer)) for role in ROLES} for layer in weights]
 
 
-def square(gradient: Any) -> float:
-    """The squared norm of a gradient; zero for maps that do not act, as those of queries where attention is fixed."""
-    return 0.0 if gradient is None else float((gradient**2).sum())
+def norm(gradient: Any) -> float:
+    """The norm of a gradient; zero for maps that do not act, as those of queries where attention is fixed."""
+    largest = 0.0 if gradient is None else float(gradient.abs().max())
+    return largest * math.sqrt(float(((gradient / largest) ** 2).sum())) if largest else 0.0
 
 
 def drawn(torch: Any, stack: Stack, layer: int) -> list[dict[str, Any]]:

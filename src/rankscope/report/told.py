@@ -168,7 +168,7 @@ def of_curve(network: Network) -> Iterator[str]:
     last, found = max(means), network.fit
     how = ""
     if found is not None and found.order is not None:
-        how = f"; at the end each layer multiplies log r by {found.order:.2f}: doubly exponential decay"
+        how = f"; at the end each fall of log r is {found.order:.2f} times the one before: doubly exponential decay"
     elif found is not None:
         how = f", by a factor {number(found.factor or 0, 3)} in each layer ({found.first} to {found.last})"
     value = number(means[last], 4 if abs(means[last]) < 1e4 else 6)
