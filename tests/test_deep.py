@@ -167,8 +167,8 @@ def test_extreme_tokens_are_followed_or_refused() -> None:
     assert all(r.value is None for r in one.table if r.measure == "log10_residual")
     equal = rs.depth(tokens=np.ones((5, 4)), d=2, layers=2)
     assert {r.because for r in equal.table if r.measure == "log10_residual"} == {"zero: all tokens are equal"}
-    shrinking = rs.depth(n=8, d=16, layers=200, mask="causal", gain=1e-6, measures="log10_residual")
-    assert len(curve(shrinking.table)) == 201
+    shrinking = rs.depth(n=8, d=16, layers=100, mask="causal", gain=1e-6, measures="log10_residual")
+    assert len(curve(shrinking.table)) == 101
     growing = rs.depth(n=8, d=4, layers=400, gain=1e3, scale=0.0, skip=True, measures="log10_residual")
     assert len(curve(growing.table)) == 401
     with pytest.raises(InputError, match="RS111"):

@@ -179,11 +179,12 @@ class Table:
         """Mean, standard deviation, count, least and greatest of each measure over its seeds."""
         groups: dict[tuple[Any, ...], list[Record]] = {}
         made = {matrix.id: tuple(getattr(matrix, name) for name in KIND) for matrix in self.matrices}
+        networks = {matrix.id: str(matrix.network) for matrix in self.matrices}
         for record in self.records:
             key = (*made[record.matrix], record.layer, record.head, record.over, record.measure, record.subject)
-            groups.setdefault(key, []).append(record)
+            groups.setdefault((networks[record.matrix], *key), []).append(record)
         several = {key: found for key, found in groups.items() if len({record.seed for record in found}) > 1}
-        return [row for key, found in several.items() for row in over_seeds(key, found)]
+        return [row for (_, *key), found in several.items() for row in over_seeds(tuple(key), found)]
 
     def document(self) -> dict[str, Any]:
         """The result as plain data, in the order of the JSON schema that the package ships."""

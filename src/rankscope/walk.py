@@ -222,6 +222,8 @@ class Walk:
         """The rows of the network as a whole: gradients, the masks, the paths."""
         if self.measures.needing(Gradients):
             self.gradients(history)
+        if "mlp_lipschitz" in self.study.measures and not self.stack.mlp:
+            self.row("mlp_lipschitz", "maps", unknown("the network has no MLP"), None)
         if self.measures.needing(Graph):
             stack = self.stack
             alone = stack.design == "pure" and stack.norm == "none" and stack.heads == 1 and stack.rescale == "none"
@@ -300,7 +302,8 @@ def told(measure: Measure, mixing: Mixing) -> Reading | None:
 def seen_by(stack: Stack, layer: int, head: int) -> Boolean:
     """Which keys the queries of a head see."""
     i = np.arange(stack.n)
-    return np.array(np.broadcast_to(stack.masks[layer, head].allows(i[:, None], i[None, :]), (stack.n, stack.n)))
+    seen = np.array(np.broadcast_to(stack.masks[layer, head].allows(i[:, None], i[None, :]), (stack.n, stack.n)))
+    return seen | (stack.empty_rows == "uniform") & ~seen.any(axis=1, keepdims=True)
 
 
 def patterns(stack: Stack) -> list[Boolean]:

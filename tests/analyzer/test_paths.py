@@ -118,7 +118,7 @@ def test_shares_are_those_of_the_residuals_of_the_sums() -> None:
     stack = stack_of({"mask": "causal", "skip": True, "alpha": 0.5})
     tokens, steps = Tokens.of(stack.tokens()), steps_of(stack)
     sizes = [0.0 if part is None else np.linalg.norm(part.residual.floats) for part in summed(tokens, steps, True)]
-    shares = [each.share for each in by_length(tokens, steps, True, 0)]
+    shares = [float(each.share or 0.0) for each in by_length(tokens, steps, True, 0)]
     np.testing.assert_allclose(shares, np.array(sizes) / sum(sizes), rtol=ROUNDING)
     assert math.fsum(shares) == pytest.approx(1.0, rel=ROUNDING)
 

@@ -272,8 +272,8 @@ def test_an_error_that_has_grown_is_one_of_the_logarithm(error: float) -> None:
     found = bounded(-3.0, error, "a method")
     assert found.value is None
     assert "have grown" in found.because
-    assert found.low == pytest.approx(-3 - slack, rel=1e-9)
-    assert found.high == pytest.approx(-3 + slack, rel=1e-9)
+    ends = (found.low, found.high)
+    assert ends == (None, None) if slack >= 3 else ends == pytest.approx((-3 - slack, -3 + slack), rel=1e-9)
     far = bounded(-1e5 * slack, error, "a method")
     assert far.value == -1e5 * slack  # known to a part in 10⁵
     assert far.high is not None

@@ -64,7 +64,7 @@ def log10_residual_naive(plain: Plain) -> Reading:
     row = held.values[:1] if plain.centre == "first" else held.values.mean(axis=0, keepdims=True)
     whole, rest = held.log10_norm, held - Scaled.of(row, held.exponent)
     by = 0.0 if plain.absolute else whole
-    floor = math.log10(4 * plain.storage.unit + (sum(x.shape) + 8) * UNIT) + whole - by
+    floor = math.log10(4 * plain.storage.unit + (sum(x.shape) + 8) * UNIT) + (whole if plain.absolute else 0.0)
     details = {"log10_floor": floor}
     if not rest.values.any():
         because = f"exactly zero in {plain.storage.name}, which means below rounding, not zero"

@@ -54,7 +54,9 @@ def bounded(
     slack = SAFETY * error / math.log(10) + 4 * EPS * (abs(value) + (of if math.isfinite(of) else 0.0))
     if slack > UNKNOWN + abs(value) / 1000:
         because = f"rounding errors of earlier layers have grown to {slack:.2g} decades"
-        return Reading(None, because=because, method=method, low=value - slack, high=value + slack)
+        if slack < abs(value):
+            return Reading(None, because=because, method=method, low=value - slack, high=value + slack)
+        return Reading(None, because=because, method=method)
     return Reading(
         value, "estimated", f"{method}; rounding errors as they accumulate", low=value - slack, high=value + slack
     )
@@ -94,7 +96,8 @@ class Distance:
         found = bounded(high - by, error, method, lost=tokens.lost, of=abs(high) + abs(whole))
         if tokens.lost:
             most = tokens.residual.size.along(tokens.noise * SAFETY).log10 - by
-            most += math.log10(tokens.residual.values.size) / 2  # by which other norms can exceed Frobenius's
+            if norm != "frobenius":
+                most += math.log10(tokens.residual.values.size) / 2  # by which others can exceed it
             found = replace(found, high=most if math.isfinite(most) else None)
         if norm == "frobenius" and self.centre != "first" and not self.absolute and found.high is not None:
             found = replace(found, high=min(float(found.high), 0.0))  # ‖X − 1x̄ᵀ‖_F ≤ ‖X‖_F

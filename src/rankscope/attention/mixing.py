@@ -136,7 +136,8 @@ class Whole(Mixing):
 
     def __call__(self, values: Tokens, low: float = 1.0, high: float = 1.0) -> Tokens:
         held, rest, root = Scaled.of(self.weights), self.rest, 1 / math.sqrt(values.shape[0])
-        residual, fresh = held @ values.residual, held.size * values.residual.size * self.rounding
+        residual = held @ values.residual
+        fresh = held.size * (values.residual.size + values.noise) * self.rounding
         typical = values.noise * rest.size * root
         if self.beyond is not None:
             beyond = Scaled.of(self.beyond[:, None])

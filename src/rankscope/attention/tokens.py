@@ -22,6 +22,9 @@ from rankscope.attention.scaled import NOTHING, Scaled, Size
 LOST: Final = 2.0**-4
 """A part of the residual that rounding may change in one step before it counts as lost."""
 
+BY_CHANCE: Final = 4.0
+"""How much less than a random direction a map may stretch the mean before that counts as cancellation."""
+
 LEAST_GROWTH: Final = 0.9
 """A map that favours the residual over a random direction is not trusted to lessen its error by more."""
 
@@ -95,7 +98,10 @@ class Tokens:
         weights = Scaled.of(by.weights)
         mean, residual = self.mean @ weights, self.residual @ weights
         typical = weights.size * (1 / math.sqrt(self.shape[1]))
-        drift = self.drift * typical + self.mean.size * weights.size * UNIT
+        drift = self.drift * typical
+        likely = mean.size * self.drift.over(self.mean.size)
+        drift = likely if drift.over(likely) < BY_CHANCE else drift
+        drift = drift + self.mean.size * weights.size * UNIT
         if by.bias is not None:
             bias = Scaled.of(by.bias[None, :])
             mean, drift = mean + bias, drift + bias.size * UNIT

@@ -120,6 +120,7 @@ class Stack:
             "kernel": called(self.kernel),
             "position": called(self.position),
             "scale": f"scale {typed(self.scale)}",
+            "heads": f"heads {self.heads}",
             "given_tokens": "given tokens",
             "ensemble": self.ensemble,
             "init": "given maps" if self.given_blocks else f"init {self.init}",

@@ -113,8 +113,8 @@ def told_apart(network: Network, others: list[Network]) -> str:
     """The sizes by which a network differs from others that are called the same."""
     own = kind_of(network.matrix)
     same = [kind_of(each.matrix) for each in others if each.matrix.label == own[0]]
-    names = ("", " n", " d", " layers", " heads", "")
-    return "".join(f"{names[i]} {own[i]}" for i in range(1, 6) if len({kind[i] for kind in same}) > 1)
+    names = {1: " n", 2: " d", 3: " layers", 5: ""}
+    return "".join(f"{name} {own[i]}" for i, name in names.items() if len({kind[i] for kind in same}) > 1)
 
 
 def fit(values: dict[int, float]) -> Fit | None:

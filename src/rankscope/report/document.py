@@ -45,7 +45,7 @@ def to_pdf(table: Table, text: str, name: str) -> bytes:
     from rankscope.report.figures import _pages
 
     rows = [row for line in lines_of(text) for row in folded(_pages.drawable(line))]
-    return _pages.pdf(table, rows, name, headline=TITLE, title=heading(table))
+    return _pages.pdf(table, rows, name, headline="Rank collapse" if table.over_depth else TITLE, title=heading(table))
 
 
 def to_html(table: Table, text: str, name: str) -> bytes:

@@ -55,7 +55,7 @@ def of_columns(table: Table, found: list[Network], header: list[str]) -> Iterato
     if any(each.main == "log10_residual" for each in found):
         row = {"mean": "the mean of the tokens", "first": "the first token", "minimiser": "the nearest row"}[centre]
         yield f"r = ‖X − 1xᵀ‖_F{'' if absolute else ' / ‖X‖_F'}, x {row}. {rows}".strip()
-    elif found and len(found) > 1:
+    elif found and len(found) > 1 and found[0].main:
         yield f"The columns hold {found[0].main}. {rows}".strip()
     elif rows:
         yield rows
@@ -135,7 +135,7 @@ def not_known(found: list[Network]) -> Iterator[str]:
         rows = [r for each in found for own in each.layers.get(name, {}).values() for r in own]
         if rows and all(r.value is None and r.status == "ok" for r in rows):
             yield f"{name} is not known: {printable(rows[-1].because)}."
-    for record in {r.measure: r for each in found for r in each.whole if r.group == "gradients"}.values():
+    for record in {r.measure: r for each in found for r in each.whole if r.group in ("gradients", "maps")}.values():
         yield f"{record.measure} is not known: {printable(record.because)}."
 
 

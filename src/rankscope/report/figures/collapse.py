@@ -154,16 +154,17 @@ def frame(axes: Axes, found: Sequence[Network], *, far: bool) -> None:
         axes.set_yscale("symlog", linthresh=1.0, linscale=0.6)
         count = math.ceil(math.log10(lowest))
         powers = [10.0**k for k in range(0, count + 1, max(1, count // 10))]
-        axes.yaxis.set_major_locator(FixedLocator([0.0, *powers]))
+        above = [-(10.0**k) for k in range(0, math.ceil(math.log10(max(-highest, 1.0))))]
+        axes.yaxis.set_major_locator(FixedLocator([*above, 0.0, *powers]))
         axes.yaxis.set_minor_locator(FixedLocator([m * p for p in powers for m in range(2, 10)] if count < 10 else []))
-        axes.set_ylim(lowest * 1.6, min(-0.15, highest * 1.2))
+        axes.set_ylim(lowest * 1.6, min(-0.15, highest * 1.4 - 0.1))
     else:
-        room = 0.06 * (lowest - highest) + 0.02
-        axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
+        room = max(0.06 * (lowest - highest), 0.05)
+        axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=lowest - highest >= 2))
         axes.set_ylim(lowest + room, highest - room)
     axes.yaxis.set_major_formatter(FuncFormatter(power_label))
     layers = [layer for each in found for layer in each.curve(each.main)]
-    axes.set_xlim(min(layers) - 0.04 * max(layers) - 0.1, 1.04 * max(layers) + 0.1)
+    axes.set_xlim(min(layers) - 0.04 * max(layers) - 0.1, max(1.04 * max(layers) + 0.1, 1.0))
     axes.xaxis.set_major_locator(MaxNLocator(9, integer=True))
 
 
