@@ -112,7 +112,7 @@ def depth(
 
     >>> result = depth(n=16, d=8, layers=5)
     >>> [round(float(record)) for record in result["log10_residual"]]
-    [0, 0, -2, -7, -22, -69]
+    [0, 0, -1, -4, -13, -40]
     """
     own = signature(depth).parameters.keys() - {"options"}
     known = {each.name for each in fields(Stack)} - {"given_tokens", "given_blocks"}

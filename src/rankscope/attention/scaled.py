@@ -76,7 +76,7 @@ class Scaled:
 
     >>> tiny = Scaled.of(np.array([3.0, 4.0]), -10_000)
     >>> round(tiny.log10_norm, 6)
-    -3009.60097
+    -3009.600987
     """
 
     values: Float64
