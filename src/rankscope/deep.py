@@ -13,14 +13,16 @@ from rankscope.analyzer.depth import DepthMeasure
 from rankscope.analyzer.paths import check_linear
 from rankscope.analyzer.residual import Centre, check_centre
 from rankscope.arrays import blas_threads
+from rankscope.depth_study import DepthStudy, choose
 from rankscope.errors import RankscopeError, UsageError, error
+from rankscope.generators.checked import check_network
 from rankscope.generators.given import decided
 from rankscope.generators.network import DESIGNS, OF_MLP, Stack
 from rankscope.records import Record, Table
 from rankscope.registry import nearest
 from rankscope.result import Result
 from rankscope.study import affordable, in_threads, named
-from rankscope.walk import DepthStudy, Walk, choose, matrix_of
+from rankscope.walk import Walk, matrix_of
 
 
 def run_depth(study: DepthStudy, *, workers: int | None = None, timing: bool = False) -> Result:
@@ -35,7 +37,7 @@ def run_depth(study: DepthStudy, *, workers: int | None = None, timing: bool = F
     check_centre(study.centre)
     measures = choose(study.measures)
     for stack in study.stacks:
-        stack.check()
+        check_network(stack)
         if study.paths:
             check_linear(stack.mlp, stack.norm)
     reasons: list[RankscopeError] = []

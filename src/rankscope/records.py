@@ -67,6 +67,11 @@ class Matrix:
     ensemble: str | None = None
     network: Mapping[str, Any] | None = None
 
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What it shares with those that differ from it in their seed alone: the entries of `KIND`, and the network."""
+        return (*(getattr(self, name) for name in KIND), str(self.network))
+
 
 @dataclass(frozen=True)
 class Record:
@@ -178,13 +183,12 @@ class Table:
     def summary(self) -> list[dict[str, Any]]:
         """Mean, standard deviation, count, least and greatest of each measure over its seeds."""
         groups: dict[tuple[Any, ...], list[Record]] = {}
-        made = {matrix.id: tuple(getattr(matrix, name) for name in KIND) for matrix in self.matrices}
-        networks = {matrix.id: str(matrix.network) for matrix in self.matrices}
+        made = {matrix.id: matrix.kind for matrix in self.matrices}
         for record in self.records:
-            key = (*made[record.matrix], record.layer, record.head, record.over, record.measure, record.subject)
-            groups.setdefault((networks[record.matrix], *key), []).append(record)
+            place = record.layer, record.head, record.over, record.measure, record.subject
+            groups.setdefault((made[record.matrix], *place), []).append(record)
         several = {key: found for key, found in groups.items() if len({record.seed for record in found}) > 1}
-        return [row for (_, *key), found in several.items() for row in over_seeds(tuple(key), found)]
+        return [row for (kind, *place), found in several.items() for row in over_seeds((*kind[:-1], *place), found)]
 
     def document(self) -> dict[str, Any]:
         """The result as plain data, in the order of the JSON schema that the package ships."""

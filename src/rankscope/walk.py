@@ -6,37 +6,32 @@ are those of the first layer, and the last row is what leaves the network.
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 import numpy as np
 
 from rankscope.analyzer.analyze import Analysed, analyse, chosen, described
-from rankscope.analyzer.analyze import measures as matrix_measures
 from rankscope.analyzer.analyze import row as series_of
 from rankscope.analyzer.collapse import dong_step
-from rankscope.analyzer.depth import DEPTH_MEASURES, DepthMeasure, Gradients, History, Plain
+from rankscope.analyzer.depth import Gradients, History, Plain
 from rankscope.analyzer.graph import Graph
 from rankscope.analyzer.measure import Measure, unknown
 from rankscope.analyzer.needs import Needs
-from rankscope.analyzer.numerics import Numerics
 from rankscope.analyzer.paths import Length, Step, by_length
-from rankscope.analyzer.residual import SAFETY, Centre, Distance
+from rankscope.analyzer.residual import SAFETY, Distance
 from rankscope.arrays import EPS, Boolean, Float64, check_dense, storage
 from rankscope.attention.block import Block, Head, Mlp
 from rankscope.attention.mixing import Mixing, Split
 from rankscope.attention.operators import Mean, Operator, Product
 from rankscope.attention.tokens import Tokens
-from rankscope.errors import RankscopeError, UsageError, error
+from rankscope.depth_study import Chosen, DepthStudy
+from rankscope.errors import RankscopeError, UsageError
 from rankscope.generators.depth import Attended, State, walk
 from rankscope.generators.network import Stack
 from rankscope.generators.plain import plainly
 from rankscope.generators.stack import called
 from rankscope.records import Matrix, Reading, Record, Series, Subject
-from rankscope.registry import nearest
-
-OF_MATRICES: Final = ("effective_rank", "row_entropy_normalized")
-"""What is measured of each attention matrix unless names are given."""
 
 OF_PRODUCTS: Final = (
     "rank_exact",
@@ -58,76 +53,6 @@ OF_SMALL_VALUES: Final = ("rank_exact", "rank_scores", "logdet", "log10_sigma_mi
 
 BELOW: Final = "rows agree in float64 up to a few digits, in which the matrix of the true tokens is not held"
 """Why such a measure has no value."""
-
-
-@dataclass(frozen=True)
-class DepthStudy:
-    """Networks, and what is measured of them.
-
-    `measures` are names of depth measures, and of measures of matrices for each attention matrix; none for the default
-    set. `centre` and `absolute` say which residual; `paths` decomposes the network into paths, and `product` measures
-    the product of its attention matrices over layers.
-    """
-
-    stacks: tuple[Stack, ...]
-    measures: tuple[str, ...] = ()
-    centre: Centre = "mean"
-    absolute: bool = False
-    paths: bool = False
-    product: bool = False
-    numerics: Numerics = field(default_factory=Numerics)
-    blas_threads: int = 1
-
-    def described(self) -> dict[str, Any]:
-        """The study as plain data."""
-        return {
-            "command": "depth",
-            "sources": [stack.described() for stack in self.stacks],
-            "measures": list(self.measures),
-            "centre": self.centre,
-            "absolute": self.absolute,
-            "paths": self.paths,
-            "product": self.product,
-            **asdict(self.numerics),
-            "blas_threads": self.blas_threads,
-        }
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The measures of a study: of the tokens and layers, and of each attention matrix."""
-
-    depth: tuple[DepthMeasure, ...]
-    matrices: tuple[Measure, ...]
-
-    def needing(self, kind: type) -> list[DepthMeasure]:
-        """The depth measures of one kind of need."""
-        return [measure for measure in self.depth if measure.need is kind]
-
-
-def choose(names: tuple[str, ...]) -> Chosen:
-    """The measures called `names`; the default ones for none, every depth measure for "all"."""
-    every = [entry.function for entry in depth_measures()]
-    if not names:
-        return Chosen(tuple(each for each in every if each.default), tuple(chosen(OF_MATRICES)))
-    if "all" in names:
-        return Chosen(tuple(every), tuple(chosen(OF_MATRICES)))
-    known = [each.name for each in every]
-    of_matrices = tuple(name for name in names if name not in known)
-    for name in of_matrices:
-        if name not in matrix_measures().names() and name not in matrix_measures().aliases:
-            remedy = nearest(name, [*known, *matrix_measures().names()])
-            raise error("RS001", f"there is no measure {name!r} of depth or of matrices", remedy)
-    return Chosen(
-        tuple(each for each in every if each.name in names), tuple(chosen(of_matrices)) if of_matrices else ()
-    )
-
-
-def depth_measures() -> Any:
-    """Every depth measure, in the order of their groups."""
-    from rankscope.analyzer import collapse, contraction, graph, token_measures  # noqa: F401  imported for what they register
-
-    return DEPTH_MEASURES
 
 
 def matrix_of(stack: Stack, number: int) -> Matrix:
@@ -333,7 +258,7 @@ def after(history: History, state: State, study: DepthStudy, stack: Stack, block
     tokens = state.tokens
     relative = Distance(tokens, study.centre, study.absolute).reading("frobenius")
     absolute = Distance(tokens, study.centre, absolute=True).reading("frobenius")
-    small = (tokens.residual.log2_norm - tokens.log2_norm) * math.log10(2)
+    small = tokens.log10_residual
     rounding = 4 * EPS * (abs(small) + abs(tokens.log2_norm)) if math.isfinite(small) else 0.0
     error = SAFETY * (tokens.error + tokens.mean_error) / math.log(10) + rounding
     bounds = history.bounds

@@ -12,10 +12,11 @@ from rankscope.analyzer.paths import Step, by_length, check_linear, every, of_on
 from rankscope.arrays import Float64
 from rankscope.attention.tokens import Tokens
 from rankscope.deep import depth
+from rankscope.depth_study import DepthStudy, choose
 from rankscope.errors import UsageError
 from rankscope.generators.depth import Attended, walk
 from rankscope.generators.network import Stack
-from rankscope.walk import DepthStudy, Walk, choose
+from rankscope.walk import Walk
 
 NETWORKS: list[dict[str, Any]] = [
     {},

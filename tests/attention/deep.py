@@ -3,26 +3,16 @@ that float64 cannot see.
 """
 
 from collections.abc import Callable
-from contextlib import contextmanager
 from typing import Any
 
 import flint
 
 from rankscope.attention.tokens import Tokens
 from rankscope.generators.network import EPSILON, Stack
+from tests.oracles import added
 
 Rows = list[list[Any]]
 Bias = Callable[[int, int, int], float]
-
-
-@contextmanager
-def bits(count: int) -> Any:
-    before = flint.ctx.prec
-    flint.ctx.prec = count
-    try:
-        yield
-    finally:
-        flint.ctx.prec = before
 
 
 def matrix(values: Any) -> Rows:
@@ -37,13 +27,9 @@ def plus(a: Rows, b: Rows, factor: Any = 1) -> Rows:
     return [[x + factor * y for x, y in zip(r, s, strict=True)] for r, s in zip(a, b, strict=True)]
 
 
-def total(values: Any) -> Any:
-    return sum(values, flint.arb(0))
-
-
 def softmax(scores: Rows, seen: Any) -> Rows:
     weights = [[s.exp() if seen[i][j] else flint.arb(0) for j, s in enumerate(r)] for i, r in enumerate(scores)]
-    return [[w / total(row) for w in row] for row in weights]
+    return [[w / added(row) for w in row] for row in weights]
 
 
 def normed(stack: Stack, x: Rows, where: str) -> Rows:
@@ -52,8 +38,8 @@ def normed(stack: Stack, x: Rows, where: str) -> Rows:
         return x
     rows = []
     for row in x:
-        own = row if kind == "rms" else [v - total(row) / len(row) for v in row]
-        root = (total(v * v for v in own) / len(own) + flint.arb(EPSILON)).sqrt()
+        own = row if kind == "rms" else [v - added(row) / len(row) for v in row]
+        root = (added(v * v for v in own) / len(own) + flint.arb(EPSILON)).sqrt()
         rows.append([v / root for v in own])
     return rows
 
@@ -115,8 +101,8 @@ def balls(tokens: Tokens) -> Rows:
 
 def log10_residual(x: Rows) -> float:
     """log₁₀ of the relative residual, from a ball narrow enough to be compared with."""
-    mean = [total(column) / len(x) for column in zip(*x, strict=True)]
-    left = total((v - m) * (v - m) for row in x for v, m in zip(row, mean, strict=True))
-    found = (left / total(v * v for row in x for v in row)).log() / (2 * flint.arb(10).log())
+    mean = [added(column) / len(x) for column in zip(*x, strict=True)]
+    left = added((v - m) * (v - m) for row in x for v, m in zip(row, mean, strict=True))
+    found = (left / added(v * v for row in x for v in row)).log() / (2 * flint.arb(10).log())
     assert float(found.rad()) < 1e-14 * max(1.0, abs(float(found.mid()))), found
     return float(found.mid())

@@ -8,7 +8,8 @@ import pytest
 from rankscope.analyzer.residual import SAFETY
 from rankscope.generators.depth import walk
 from rankscope.generators.network import Stack
-from tests.attention.deep import bits, log10_residual, passed
+from tests.attention.deep import log10_residual, passed
+from tests.oracles import precision
 
 NETWORKS: list[dict[str, Any]] = [
     {"layers": 6},
@@ -57,7 +58,7 @@ def named(options: dict[str, Any]) -> str:
 def test_residuals_agree_with_balls_within_their_error(options: dict[str, Any], seed: int) -> None:
     stack = Stack(**{"n": 6, "d": 3, "layers": 4, "seed": seed, **options})
     bias = (lambda i, j, head: -abs(i - j) * 2.0 ** -(4 * head + 4)) if "position" in options else None
-    with bits(40_000 if wild(stack) else 2500):
+    with precision(40_000 if wild(stack) else 2500):
         truth = [log10_residual(x) for x in passed(stack, bias)]
     for state, expected in zip(walk(stack), truth, strict=True):
         tokens = state.tokens
@@ -71,5 +72,5 @@ def test_residuals_agree_with_balls_within_their_error(options: dict[str, Any], 
 
 
 def test_the_networks_reach_where_float64_cannot() -> None:
-    with bits(2500):
+    with precision(2500):
         assert log10_residual(passed(Stack(n=6, d=3, layers=6))[-1]) < -100

@@ -12,7 +12,8 @@ from rankscope.attention.mixing import Mixing, Split, Whole, mixing, operator_of
 from rankscope.attention.origin import Origin
 from rankscope.attention.scaled import Scaled
 from rankscope.attention.tokens import Tokens, split
-from tests.attention.deep import balls, bits, total
+from tests.attention.deep import balls
+from tests.oracles import added, precision
 
 
 def how(mask: str = "bidirectional", kernel: str = "softmax", position: str = "none", scale: float = 1.0) -> How:
@@ -39,13 +40,13 @@ def test_what_softmax_leaves_of_differences_is_true(exponent: int, size: float) 
     found = mixed(queries, keys, how())
     assert isinstance(found, Split)
     out = found(values)
-    with bits(40_000):
+    with precision(40_000):
         q, k, v = (balls(x) for x in (queries, keys, values))
         root = flint.arb(3).sqrt()
-        weights = [[(total(a * b for a, b in zip(x, y, strict=True)) / root).exp() for y in k] for x in q]
-        rows = [[w / total(row) for w in row] for row in weights]
-        product = [[total(w * y[c] for w, y in zip(row, v, strict=True)) for c in range(3)] for row in rows]
-        mean = [total(column) / len(product) for column in zip(*product, strict=True)]
+        weights = [[(added(a * b for a, b in zip(x, y, strict=True)) / root).exp() for y in k] for x in q]
+        rows = [[w / added(row) for w in row] for row in weights]
+        product = [[added(w * y[c] for w, y in zip(row, v, strict=True)) for c in range(3)] for row in rows]
+        mean = [added(column) / len(product) for column in zip(*product, strict=True)]
         unit = flint.arb(2) ** out.residual.exponent
         away = size_ = flint.arb(0)
         for row, got in zip(product, out.residual.values, strict=True):

@@ -11,7 +11,8 @@ from rankscope.attention.pointwise import ACTIVATIONS, activated, normalised
 from rankscope.attention.scaled import Scaled
 from rankscope.attention.tokens import Tokens, split
 from rankscope.errors import MaskError
-from tests.attention.deep import balls, bits, total
+from tests.attention.deep import balls
+from tests.oracles import added, precision
 
 EXPONENTS = [2, -1, -20, -60, -1500, -9000]
 
@@ -23,15 +24,15 @@ def tokens_of(exponent: int, seed: int = 0) -> Tokens:
 
 def worst(found: Tokens, truth: list[list[Any]]) -> float:
     """How far the residual is from that of the truth, relative to its norm."""
-    mean = [total(column) / len(truth) for column in zip(*truth, strict=True)]
+    mean = [added(column) / len(truth) for column in zip(*truth, strict=True)]
     left = [[x - m for x, m in zip(row, mean, strict=True)] for row in truth]
     unit = flint.arb(2) ** found.residual.exponent
-    away = total(
+    away = added(
         (x - flint.arb(float(r)) * unit) ** 2
         for row, got in zip(left, found.residual.values, strict=True)
         for x, r in zip(row, got, strict=True)
     )
-    return float((away / total(x * x for row in left for x in row)).sqrt().mid())
+    return float((away / added(x * x for row in left for x in row)).sqrt().mid())
 
 
 def relu(x: Any) -> Any:
@@ -47,7 +48,7 @@ def gelu(x: Any) -> Any:
 def test_differences_of_activations_are_true(name: str, exponent: int) -> None:
     tokens = tokens_of(exponent)
     found = activated(tokens, ACTIVATIONS.build(name))
-    with bits(30_000):
+    with precision(30_000):
         truth = [[{"relu": relu, "gelu": gelu}[name](x) for x in row] for row in balls(tokens)]
         assert worst(found, truth) < 1e-13
 
@@ -58,14 +59,14 @@ def test_differences_of_activations_are_true(name: str, exponent: int) -> None:
 def test_norms_are_true(kind: Any, epsilon: float, exponent: int) -> None:
     tokens = tokens_of(exponent)
     found = normalised(tokens, kind, epsilon)
-    with bits(30_000):
+    with precision(30_000):
         truth = []
         for row in balls(tokens):
-            own = row if kind == "rms" else [x - total(row) / len(row) for x in row]
-            root = (total(x * x for x in own) / len(own) + flint.arb(epsilon)).sqrt()
+            own = row if kind == "rms" else [x - added(row) / len(row) for x in row]
+            root = (added(x * x for x in own) / len(own) + flint.arb(epsilon)).sqrt()
             truth.append([x / root for x in own])
         assert worst(found, truth) < 1e-13
-        mean = [float((total(column) / len(truth)).mid()) for column in zip(*truth, strict=True)]
+        mean = [float((added(column) / len(truth)).mid()) for column in zip(*truth, strict=True)]
     np.testing.assert_allclose(found.mean.floats[0], mean, rtol=1e-12)
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from rankscope.depth_study import depth_measures
 from rankscope.report.cells import columns_of
-from rankscope.walk import depth_measures
 from tests.process import called, strict_json, violations
 
 SMALL = ("--n", "12", "--d", "3", "--layers", "4")

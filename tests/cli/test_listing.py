@@ -11,11 +11,11 @@ from rankscope.attention.kernels import KERNELS
 from rankscope.attention.masks import MASKS
 from rankscope.attention.pointwise import ACTIVATIONS
 from rankscope.attention.positions import POSITIONS
+from rankscope.depth_study import depth_measures
 from rankscope.generators.ensembles import ENSEMBLES
 from rankscope.generators.initial import INITIALISATIONS
 from rankscope.generators.plans import PLANS
 from rankscope.report.figure import names as figures
-from rankscope.walk import depth_measures
 from tests.process import called
 
 NAMES: dict[str, Callable[[], list[str]]] = {

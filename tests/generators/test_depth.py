@@ -9,8 +9,9 @@ import pytest
 
 import rankscope as rs
 from rankscope.errors import RankscopeError
+from rankscope.generators.checked import NORMS, check_network
 from rankscope.generators.depth import Attended, walk
-from rankscope.generators.network import NORMS, Stack
+from rankscope.generators.network import Stack
 from rankscope.generators.plain import plainly
 
 SMALL: dict[str, Any] = {"n": 10, "d": 3, "layers": 3}
@@ -161,4 +162,4 @@ def test_labels_tell_networks_apart() -> None:
 )  # fmt: skip
 def test_what_makes_no_network_is_refused_before_anything_is_made(options: dict[str, Any], code: str) -> None:
     with pytest.raises(RankscopeError, match=code):
-        Stack(**{**SMALL, **options}).check()
+        check_network(Stack(**{**SMALL, **options}))

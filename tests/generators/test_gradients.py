@@ -13,7 +13,7 @@ from rankscope.attention.block import Block, Head
 from rankscope.attention.tokens import Linear
 from rankscope.errors import UsageError
 from rankscope.generators.depth import walk
-from rankscope.generators.gradients import ROLES, drawn, forward, gradient_norms
+from rankscope.generators.gradients import ROLES, forward, gradient_norms, leaves
 from rankscope.generators.network import Stack
 
 NETWORKS: list[dict[str, Any]] = [
@@ -33,7 +33,8 @@ def small(options: dict[str, Any]) -> Stack:
 @pytest.mark.parametrize("options", NETWORKS)
 def test_torch_makes_the_same_tokens(options: dict[str, Any]) -> None:
     stack, torch = small(options), torch_module()
-    made = forward(torch, stack, [drawn(torch, stack, layer) for layer in range(stack.layers)])
+    blocks = [stack.block(layer) for layer in range(stack.layers)]
+    made = forward(torch, stack, blocks, [leaves(torch, block) for block in blocks])
     np.testing.assert_allclose(made.detach().numpy(), list(walk(stack))[-1].tokens.floats, rtol=0, atol=1e-12)
 
 

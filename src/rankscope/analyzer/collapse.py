@@ -13,9 +13,6 @@ from rankscope.attention.block import Block
 from rankscope.attention.scaled import Scaled
 from rankscope.records import Reading
 
-LOG: Final = math.log10(2)
-"""The decimal logarithm of two."""
-
 HARDLY: Final = 0.1
 """Decades by which a residual must change for the next change to be compared with it."""
 

@@ -12,11 +12,9 @@ from rankscope.analyzer.residual import bounded
 from rankscope.arrays import EPS, UNIT, Float64
 from rankscope.attention.block import Mlp
 from rankscope.attention.mixing import Mixing, Split, Whole
+from rankscope.attention.scaled import LOG10_2
 from rankscope.attention.tokens import LOST
 from rankscope.records import Reading
-
-LOG: Final = math.log10(2)
-"""The decimal logarithm of two."""
 
 ROUNDINGS: Final = 8.0
 """Units of roundoff that eigenvalues may lose, relative to the norm of the matrix and beside its conditions."""
@@ -32,7 +30,7 @@ def log10_dobrushin(mixing: Mixing) -> Reading:
     largest = max(
         (float(np.abs(rows[i + 1 :] - rows[i]).sum(axis=1).max(initial=0.0)) for i in range(len(rows))), default=0
     )
-    value = (math.log10(largest / 2) if largest else -math.inf) + mixing.rest.exponent * LOG
+    value = (math.log10(largest / 2) if largest else -math.inf) + mixing.rest.exponent * LOG10_2
     error, lost = mixing.rest_known
     return bounded(value, error, "all pairs of rows", lost=lost, zero="all rows are equal")
 
@@ -51,12 +49,14 @@ def log10_contraction_bound(mixing: Mixing) -> Reading:
     ranges = (np.ptp(rows[i + 1 :] - rows[i], axis=1).max(initial=0.0) for i in range(len(rows)))
     omega = max(map(float, ranges), default=0.0)
     quarter = math.log2(omega) + exponent - 2 if omega else -math.inf
-    value = math.log10(math.tanh(2.0**quarter)) if quarter > -20 else quarter * LOG
+    value = math.log10(math.tanh(2.0**quarter)) if quarter > -20 else quarter * LOG10_2
     error, lost = mixing.rest_known
     found = bounded(value, error, "all pairs of rows", lost=lost, zero="all rows are equal")
     if not omega:
         return found
-    return replace(found, details={"log10_omega": (quarter + 2) * LOG, "within_lemma": 2.0 ** (quarter + 2) <= LEMMA})
+    return replace(
+        found, details={"log10_omega": (quarter + 2) * LOG10_2, "within_lemma": 2.0 ** (quarter + 2) <= LEMMA}
+    )
 
 
 @depth_measure("attention")
@@ -74,7 +74,7 @@ def eigenvalue_2(mixing: Mixing) -> Reading:
     rest, (error, lost) = mixing.rest, mixing.rest_known
     method = "eigenvalues of A less equal rows"
     value, bound = largest_eigenvalue(rest.values, error)
-    shift = rest.exponent * LOG
+    shift = rest.exponent * LOG10_2
     if lost or bound > value * LOST:
         because = "lost to rounding: rows of A differ by no more, or its eigenvalues are too sensitive"
         most = math.log10(value + bound) + shift if value + bound else 0.0

@@ -28,8 +28,7 @@ def contrasts(table: Table) -> list[Record]:
     for matrix in table.matrices:
         seed = seeds.get(matrix.id)
         if matrix.network is not None and seed is not None:
-            size = matrix.rows, matrix.d, matrix.dtype, matrix.network["layers"], matrix.network["heads"]
-            kinds.setdefault((matrix.label, *size), {})[seed] = matrix
+            kinds.setdefault(matrix.kind, {})[seed] = matrix
     curves = curves_of(table)
     return [
         record

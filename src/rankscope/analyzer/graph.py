@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from rankscope.analyzer.measure import unknown
 from rankscope.arrays import Boolean
 from rankscope.records import Reading
 
-FEW = 16
+FEW: Final = 16
 """Centres that are listed by number."""
 
 

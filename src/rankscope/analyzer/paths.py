@@ -17,7 +17,6 @@ import numpy as np
 from rankscope.attention.tokens import Tokens
 from rankscope.errors import error
 
-LOG: Final = math.log10(2)
 MOST: Final = 128
 """Paths of one length up to which all are followed."""
 SAMPLE: Final = 128
@@ -134,9 +133,7 @@ def relative(tokens: Tokens, path: Sequence[Step]) -> float | None:
     """log₁₀ of the relative residual at the end of a path; None where it is lost."""
     for step in path:
         tokens = step(tokens)
-    if tokens.lost:
-        return None
-    return (tokens.residual.log2_norm - tokens.log2_norm) * LOG if math.isfinite(tokens.log2_norm) else -math.inf
+    return None if tokens.lost else tokens.log10_residual
 
 
 def check_linear(mlp: str | None, norm: str) -> None:

@@ -7,16 +7,14 @@ from typing import Any, Final
 import numpy as np
 
 from rankscope.analyzer.depth import NEAR, depth_measure
+from rankscope.analyzer.extremes import entropic
 from rankscope.analyzer.measure import unknown
 from rankscope.analyzer.residual import SAFETY, bounded
 from rankscope.arrays import EPS, UNIT
 from rankscope.attention.pointwise import normalised
-from rankscope.attention.scaled import Scaled
+from rankscope.attention.scaled import LOG10_2, Scaled
 from rankscope.attention.tokens import LOST, Tokens
 from rankscope.records import Reading
-
-LOG: Final = math.log10(2)
-"""The decimal logarithm of two."""
 
 
 @depth_measure("tokens", default=True)
@@ -39,7 +37,7 @@ def token_cosine(tokens: Tokens) -> Reading:
 @depth_measure("tokens")
 def token_correlation(tokens: Tokens) -> Reading:
     """1ᵀXXᵀ1 / (n‖X‖_F²), the share of the mean (Noci et al. 2022); `details` hold log₁₀ of what it lacks to 1."""
-    lacking = 2 * (tokens.residual.log2_norm - tokens.log2_norm) * LOG
+    lacking = 2 * tokens.log10_residual
     return Reading(1 - 10.0**lacking, "estimated", "1 − r²", details={"log10_one_minus": lacking})
 
 
@@ -47,7 +45,7 @@ def token_correlation(tokens: Tokens) -> Reading:
 def log10_hf_lf(tokens: Tokens) -> Reading:
     """log₁₀ ‖X − (1/n)11ᵀX‖_F / ‖(1/n)11ᵀX‖_F: high over low frequencies (Wang et al. 2022)."""
     low = tokens.mean.log2_norm + math.log2(tokens.shape[0]) / 2
-    return bounded((tokens.residual.log2_norm - low) * LOG, tokens.error, "mean and residual", lost=tokens.lost)
+    return bounded((tokens.residual.log2_norm - low) * LOG10_2, tokens.error, "mean and residual", lost=tokens.lost)
 
 
 @depth_measure("tokens", default=True)
@@ -65,20 +63,13 @@ def token_stable_rank_gram(tokens: Tokens) -> Reading:
 @depth_measure("tokens", default=True)
 def token_effective_rank(tokens: Tokens) -> Reading:
     """exp(−Σ p ln p), p = σ_i/Σσ, of the tokens (Roy and Vetterli 2007)."""
-    return of_values(tokens, 0.5, entropic_rank, None)
+    return of_values(tokens, 0.5, entropic, None)
 
 
 @depth_measure("tokens")
 def token_effective_rank_gram(tokens: Tokens) -> Reading:
     """The same of the Gram matrix XXᵀ: p = σ_i²/Σσ²."""
-    return of_values(tokens, 1, entropic_rank, None)
-
-
-def entropic_rank(powers: Any) -> float:
-    """exp of the entropy of numbers divided by their sum."""
-    p = powers / powers.sum()
-    p = p[p > 0]
-    return float(np.exp(-(p * np.log(p)).sum()))
+    return of_values(tokens, 1, entropic, None)
 
 
 def of_values(
@@ -94,7 +85,7 @@ def of_values(
         else np.exp2(np.log2(np.maximum(rest.values, 1e-300)) + (rest.exponent - first))
     )
     powers = np.concatenate([[1.0], ratios]) ** (2 * power)
-    logs = rest.log10_norm - first * LOG
+    logs = rest.log10_norm - first * LOG10_2
     details = {} if beyond is None or not math.isfinite(logs) else {"log10_beyond_1": beyond(logs)}
     return Reading(formula(powers), "estimated", "singular values of mean and residual", details=details)
 
@@ -146,4 +137,4 @@ def log10_rank1_residual(tokens: Tokens) -> Reading:
     lost = 2.0 ** min(size - rest.log2_norm, 60.0) if rest.values.any() else 2.0**60 * tokens.residual.values.any()
     error = (tokens.error + ROUNDINGS * UNIT) * lost
     method, gone = "singular values of mean and residual", tokens.lost or error - tokens.error > LOST
-    return bounded(rest.log10_norm - tokens.log2_norm * LOG, error, method, lost=gone)
+    return bounded(rest.log10_norm - tokens.log2_norm * LOG10_2, error, method, lost=gone)

@@ -8,9 +8,10 @@ import numpy as np
 
 from rankscope.arrays import Array, Float64, check_finite, power_of_two, scaled
 
+LOG10_2: Final = math.log10(2)
+
 FARTHEST: Final = 2200
 """A shift by more bits than this makes zero or infinity of every float64."""
-
 
 MOST: Final = 2.0**60
 """What a ratio of sizes is at most."""
@@ -50,7 +51,7 @@ class Size:
     @property
     def log10(self) -> float:
         """The decimal logarithm; −∞ of zero."""
-        return (math.log2(self.mantissa) + self.exponent) * math.log10(2) if self.mantissa else -math.inf
+        return (math.log2(self.mantissa) + self.exponent) * LOG10_2 if self.mantissa else -math.inf
 
     def over(self, other: "Size") -> float:
         """The quotient; 0 for zero over anything, and never beyond 2^60."""
@@ -109,7 +110,7 @@ class Scaled:
     @property
     def log10_norm(self) -> float:
         """The decimal logarithm of the Frobenius norm; −∞ of zero."""
-        return self.log2_norm * math.log10(2)
+        return self.log2_norm * LOG10_2
 
     @property
     def floats(self) -> Float64:

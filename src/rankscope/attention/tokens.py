@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from rankscope.arrays import UNIT, Float64
-from rankscope.attention.scaled import NOTHING, Scaled, Size
+from rankscope.attention.scaled import LOG10_2, NOTHING, Scaled, Size
 
 LOST: Final = 2.0**-4
 """A part of the residual that rounding may change in one step before it counts as lost."""
@@ -92,6 +92,12 @@ class Tokens:
         logs = [self.mean.log2_norm + math.log2(self.shape[0]) / 2, self.residual.log2_norm]
         top = max(logs)
         return top + math.log2(sum(4.0 ** (each - top) for each in logs)) / 2 if math.isfinite(top) else top
+
+    @property
+    def log10_residual(self) -> float:
+        """log₁₀ of the Frobenius norm of the residual, divided by that of the tokens; −∞ where either is zero."""
+        whole = self.log2_norm
+        return (self.residual.log2_norm - whole) * LOG10_2 if math.isfinite(whole) else -math.inf
 
     def linear(self, by: Linear) -> "Tokens":
         """X·W + 1·b."""

@@ -137,8 +137,8 @@ def depth(
     """
     o.set_threads(blas_threads)
     from rankscope.deep import designed, run_depth
+    from rankscope.depth_study import DepthStudy
     from rankscope.generators.network import Stack
-    from rankscope.walk import DepthStudy
 
     o.run_plugins(plugin)
     given: dict[str, Any] = {

@@ -81,7 +81,7 @@ def entries(kind: str) -> Iterable[tuple[str, str]]:
                 for each in chosen(("all",))
             ]
         case "depth-measures":
-            from rankscope.walk import depth_measures
+            from rankscope.depth_study import depth_measures
 
             return [
                 (each.name, each.help + ("" if each.function.default else " Only when named."))

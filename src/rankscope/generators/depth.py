@@ -4,12 +4,11 @@ however small. One attention matrix is alive at a time.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 
 from rankscope.attention.block import Block
-from rankscope.attention.build import How
 from rankscope.attention.mixing import Mixing, mixing, operator_of
 from rankscope.attention.operators import Operator
-from rankscope.attention.origin import Origin
 from rankscope.attention.pointwise import ACTIVATIONS, activated
 from rankscope.attention.tokens import Tokens
 from rankscope.generators.network import Stack
@@ -78,20 +77,9 @@ def attended(stack: Stack, layer: int, block: Block, x: Tokens, observe: Observe
         else:
             queries, keys = x.linear(head.query), x.linear(head.key)
             how = stack.how(layer, number)
-            origin = stack.at(layer, number)
-            found: list[Operator] = []
-
-            def make(
-                queries: Tokens = queries,
-                keys: Tokens = keys,
-                how: How = how,
-                origin: Origin = origin,
-                found: list[Operator] = found,
-            ) -> Operator:
-                if not found:
-                    found.append(operator_of(queries, keys, how, origin))
-                return found[0]
-
+            make = cache(
+                partial(operator_of, queries, keys, how, stack.at(layer, number))
+            )  # once, and only where it is asked for
             mixed = mixing(queries, keys, how, make)
             if stack.fixed:
                 kept[number] = mixed

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from rankscope.arrays import torch_module
+from rankscope.attention.block import Block
 from rankscope.attention.kernels import KERNELS
 from rankscope.errors import error
 from rankscope.generators.network import EPSILON, Stack
@@ -29,8 +30,9 @@ def gradient_norms(stack: Stack) -> list[dict[str, float]]:
         given = f"gradients with the kernel {kernel.label} and the position {called(stack.position)}"
         raise error("RS003", given, "leave them out: gradients are taken of softmax attention without a position")
     torch = torch_module()
-    weights = [drawn(torch, stack, layer) for layer in range(stack.layers)]
-    made = forward(torch, stack, weights)
+    blocks = [stack.block(layer) for layer in range(stack.layers)]
+    weights = [leaves(torch, block) for block in blocks]
+    made = forward(torch, stack, blocks, weights)
     random = np.random.default_rng(np.random.SeedSequence(stack.seed, spawn_key=(2**31,)))
     towards = torch.from_numpy(random.standard_normal(tuple(made.shape)))
     (made * towards).sum().backward()
@@ -43,13 +45,11 @@ def norm(gradient: Any) -> float:
     return largest * math.sqrt(float(((gradient / largest) ** 2).sum())) if largest else 0.0
 
 
-def drawn(torch: Any, stack: Stack, layer: int) -> list[dict[str, Any]]:
+def leaves(torch: Any, block: Block) -> list[dict[str, Any]]:
     """The maps of the heads of one layer as leaves of a graph."""
-    heads = []
-    for head in stack.block(layer).heads:
-        maps = {role: torch.tensor(getattr(head, role).weights, requires_grad=True) for role in ROLES}
-        heads.append({**maps, "output": torch.tensor(head.output.weights), "head": head})
-    return heads
+    return [
+        {role: torch.tensor(getattr(head, role).weights, requires_grad=True) for role in ROLES} for head in block.heads
+    ]
 
 
 def biased(torch: Any, x: Any, weights: Any, bias: Any) -> Any:
@@ -58,16 +58,15 @@ def biased(torch: Any, x: Any, weights: Any, bias: Any) -> Any:
     return found if bias is None else found + torch.tensor(bias)
 
 
-def forward(torch: Any, stack: Stack, weights: list[list[dict[str, Any]]]) -> Any:
+def forward(torch: Any, stack: Stack, blocks: list[Block], weights: list[list[dict[str, Any]]]) -> Any:
     """The tokens after the last layer."""
     x = torch.tensor(stack.tokens())
     i = np.arange(stack.n)
     kept: list[Any] = []
-    for layer, heads in enumerate(weights):
+    for layer, (block, drawn) in enumerate(zip(blocks, weights, strict=True)):
         source = normed(torch, stack, x, "pre")
         branch = torch.zeros_like(x)
-        for number, head in enumerate(heads):
-            maps = head["head"]
+        for number, (maps, head) in enumerate(zip(block.heads, drawn, strict=True)):
             if not (stack.fixed and layer):
                 queries = biased(torch, source, head["query"], maps.query.bias)
                 keys = biased(torch, source, head["key"], maps.key.bias)
@@ -78,9 +77,9 @@ def forward(torch: Any, stack: Stack, weights: list[list[dict[str, Any]]]) -> An
             low, high = stack.levels
             mixed = low / stack.n + high * (kept[number] - 1 / stack.n)
             values = biased(torch, source, head["value"], maps.value.bias)
-            branch = branch + biased(torch, mixed @ values, head["output"], maps.output.bias)
+            branch = branch + biased(torch, mixed @ values, torch.tensor(maps.output.weights), maps.output.bias)
         x = normed(torch, stack, stack.skip * x + stack.strength * branch, "post")
-        mlp = stack.block(layer).mlp
+        mlp = block.mlp
         if mlp is not None:
             source = normed(torch, stack, x, "pre")
             hidden = biased(torch, source, torch.tensor(mlp.into.weights), mlp.into.bias)

@@ -12,22 +12,21 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from rankscope.arrays import Float64, check_dense, storage
+from rankscope.arrays import Float64
 from rankscope.attention.block import Block, Head, Mlp
 from rankscope.attention.build import How
 from rankscope.attention.masks import Mask, parse
 from rankscope.attention.mixing import Rescaling, resolved
 from rankscope.attention.origin import Origin
-from rankscope.attention.pointwise import ACTIVATIONS, Norm, normalised
+from rankscope.attention.pointwise import Norm, normalised
 from rankscope.attention.positions import POSITIONS, Place, Position, child
 from rankscope.attention.request import EmptyRows
 from rankscope.attention.tokens import Linear, Tokens
-from rankscope.errors import error
 from rankscope.generators.ensembles import ENSEMBLES
 from rankscope.generators.initial import INITIALISATIONS
 from rankscope.generators.plans import Site, check_plan
 from rankscope.generators.stack import called
-from rankscope.registry import nearest, typed
+from rankscope.registry import typed
 
 EPSILON: Final = 1e-5
 """What norms add to the mean square, as torch does."""
@@ -38,9 +37,6 @@ DESIGNS: Final = ("pure", "skip", "mlp", "skip+mlp")
 OF_MLP: Final = ("mlp_ratio", "mlp_init", "mlp_gain")
 """What is said of an MLP, where there is one."""
 
-NORMS: Final = ("none", "pre", "post", "pre:rms", "post:rms")
-"""Where norms stand, and which."""
-
 
 @dataclass(frozen=True, eq=False)
 class Stack:
@@ -48,11 +44,11 @@ class Stack:
 
     `values` is how W_V and W_O start (an initialisation, or "identity"), `gain` multiplies W_V; `skip` adds the input
     of each branch to its output times `alpha` (a number, or "1/sqrt(L)"); `mlp` names an activation, with hidden size
-    `mlp_ratio` times the width, started by `mlp_init` and multiplied by `mlp_gain`. `norm` is one of `NORMS`.
-    `rescale` is "none", "perp" (A − 11ᵀ/n) or a λ (AttnScale). `fixed` applies the matrices of layer 0 in every
-    layer; `empty_rows` is what becomes of queries that see nothing: "error", "zero" or "uniform". `dtype` rounds the
-    tokens of the plain computation after each layer. `given_tokens` (n × width) and `given_blocks` replace what is
-    drawn.
+    `mlp_ratio` times the width, started by `mlp_init` and multiplied by `mlp_gain`. `norm` says where a norm stands,
+    and which: "none", "pre", "post", "pre:rms" or "post:rms". `rescale` is "none", "perp" (A − 11ᵀ/n) or a λ
+    (AttnScale). `fixed` applies the matrices of layer 0 in every layer; `empty_rows` is what becomes of queries that
+    see nothing: "error", "zero" or "uniform". `dtype` rounds the tokens of the plain computation after each layer.
+    `given_tokens` (n × width) and `given_blocks` replace what is drawn.
     """
 
     n: int = 512
@@ -187,62 +183,6 @@ class Stack:
                 found[layer, head] = parse(own) if isinstance(own, str) else own
         return found
 
-    def check(self) -> None:
-        """Refuse numbers and options that do not fit together, before anything is made."""
-        for name in ("n", "d", "layers", "heads"):
-            if getattr(self, name) < 1:
-                raise error("RS002", f"{name} = {getattr(self, name)}", "give a whole number of at least 1")
-        for name in ("scale", "gain", "mlp_gain", "mlp_ratio"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise error("RS002", f"{name} = {getattr(self, name)}", "give a finite number that is not negative")
-        if isinstance(self.alpha, str) and self.alpha != "1/sqrt(L)":
-            raise error("RS002", f"alpha = {self.alpha!r}", "give a number, or 1/sqrt(L)")
-        if not isinstance(self.alpha, str) and not math.isfinite(self.alpha):
-            raise error("RS002", f"alpha = {self.alpha}", "give a finite number")
-        if self.norm not in NORMS:
-            raise error("RS001", f"there is no norm {self.norm!r}", nearest(self.norm, list(NORMS)))
-        if self.rescale not in ("none", "perp") and not (
-            isinstance(self.rescale, float | int) and math.isfinite(self.rescale)
-        ):
-            raise error("RS002", f"rescale = {self.rescale!r}", "give none, perp or a number λ")
-        if self.empty_rows == "drop":
-            raise error(
-                "RS003", "empty_rows = 'drop' in a network", "take zero or uniform: every layer needs every token"
-            )
-        if self.seed < 0:
-            raise error("RS002", f"seed = {self.seed}", "give a whole number of at least 0")
-        if self.mlp is not None:
-            ACTIVATIONS[self.mlp]
-            INITIALISATIONS[self.mlp_init]
-        elif of_mlp := [name for name in OF_MLP if getattr(self, name) != getattr(Stack, name)]:
-            given = f"{of_mlp[0]} = {getattr(self, of_mlp[0])} without an MLP"
-            raise error("RS003", given, "add one, with relu or gelu (--mlp relu), or leave it out")
-        if self.given_blocks is None:
-            INITIALISATIONS[self.init]
-        if self.given_blocks is None and self.values not in (known := [*INITIALISATIONS.names(), "identity"]):
-            raise error("RS001", f"there is no initialisation {self.values!r}", nearest(self.values, known))
-        storage(self.dtype)
-        made = ENSEMBLES.build(self.ensemble)
-        if made.tokens is None:
-            given = f"the ensemble {made.label!r}, which has no tokens"
-            raise error("RS003", given, "take an ensemble of tokens, such as tokens, correlated:0.5 or isometric")
-        self.check_given()
-        self.how(0, 0)
-        check_dense(self.n, self.n)
-
-    def check_given(self) -> None:
-        """Refuse given tokens and maps that are not those of this network."""
-        if self.given_tokens is not None and len(self.given_tokens) != self.n:
-            raise error("RS101", f"{len(self.given_tokens)} tokens for n = {self.n}", "give n tokens, or that n")
-        if self.given_tokens is not None and self.described_position.tokens is not None:
-            given = f"the position {called(self.position)} with your own tokens"
-            raise error("RS003", given, "add it to them beforehand")
-        if self.given_blocks is not None:
-            found = len(self.given_blocks), {len(block.heads) for block in self.given_blocks}
-            if found != (self.layers, {self.heads}):
-                given = f"{found[0]} blocks of {sorted(found[1])} heads for {self.layers} layers of {self.heads}"
-                raise error("RS101", given, "give as many blocks as layers, each with that number of heads")
-
     # -------------------------------------------------------------------------------------------- what it is made of
 
     @property
@@ -268,25 +208,26 @@ class Stack:
         """The maps of one layer: queries and keys as `analyze --ensemble tokens` draws them."""
         if self.given_blocks is not None:
             return self.given_blocks[layer]
-        return Block(
-            tuple(self.head(layer, head) for head in range(self.heads)),
-            self.drawn_mlp(layer),
-        )
+        outputs = np.split(self.output(layer), self.heads)
+        return Block(tuple(self.head(layer, *each) for each in enumerate(outputs)), self.drawn_mlp(layer))
 
-    def head(self, layer: int, head: int) -> Head:
-        """The maps of one head."""
+    def output(self, layer: int) -> Float64:
+        """W_O of one layer, (heads · d) × width: the output maps of its heads, one above the other."""
+        if self.values == "identity":
+            return np.eye(self.heads * self.d, self.width)
+        place = self.place(layer, 0)
+        return np.asarray(INITIALISATIONS[self.values].function(child(place, "W_O"), self.heads * self.d, self.width))
+
+    def head(self, layer: int, head: int, output: Float64) -> Head:
+        """The maps of one head, with the given map of its output."""
         start = INITIALISATIONS[self.init].function
         place, width, d = self.place(layer, head), self.width, self.d
         query, key = (Linear(np.asarray(start(child(place, role), width, d))) for role in ("W_Q", "W_K"))
         if self.values == "identity":
             into = np.eye(width, self.heads * d)[:, head * d : (head + 1) * d]
-            back = np.eye(self.heads * d, width)[head * d : (head + 1) * d]
         else:
-            of = INITIALISATIONS[self.values].function
-            into = np.asarray(of(child(place, "W_V"), width, d))
-            whole = np.asarray(of(child(self.place(layer, 0), "W_O"), self.heads * d, width))
-            back = whole[head * d : (head + 1) * d]
-        return Head(query, key, Linear(self.gain * into), Linear(back))
+            into = np.asarray(INITIALISATIONS[self.values].function(child(place, "W_V"), width, d))
+        return Head(query, key, Linear(self.gain * into), Linear(output))
 
     def drawn_mlp(self, layer: int) -> Mlp | None:
         """The MLP of one layer, if it has one; the gain stands on its second map."""

@@ -4,7 +4,7 @@ from typing import Final
 
 from rankscope.records import Record, Table, mean_and_deviation
 from rankscope.report.cells import columns_of, folded, number, parted, printable, short, value_text
-from rankscope.report.descent import Network, first_below, networks
+from rankscope.report.descent import Network, first_below, network_sizes, networks
 from rankscope.report.told import legend, paths
 
 HEADINGS: Final = {
@@ -70,12 +70,12 @@ def heading(found: list[Network]) -> str:
     """What the networks have in common."""
     common = parted([printable(each.label) for each in found])[0]
     name = printable(found[0].label) if len(found) == 1 else f"{len(found)} networks   {common}".rstrip()
-    sizes = [{"n": each.matrix.rows, "d": each.matrix.d, **(each.matrix.network or {})} for each in found]
-    keys = [key for key in ("n", "d", "heads", "layers") if len({size.get(key) for size in sizes}) == 1]
+    sizes = [network_sizes(each.matrix) for each in found]
+    keys = [key for key in ("n", "d", "heads", "layers") if len({size[key] for size in sizes}) == 1]
     every = [r.seed for each in found for own in each.layers.values() for rows in own.values() for r in rows]
     seeds = sorted({seed for seed in every if seed is not None})
     seed = [f"seed {seeds[0]}"] if len(seeds) == 1 else [f"{len(seeds)} seeds"] if seeds else []
-    return "   ".join([name, *(f"{key} {sizes[0].get(key)}" for key in keys), *seed])
+    return "   ".join([name, *(f"{key} {sizes[0][key]}" for key in keys), *seed])
 
 
 def layers_of(found: list[Network], *, thin: bool) -> list[int]:

@@ -89,11 +89,11 @@ def networks(table: Table) -> list[Network]:
     found: dict[tuple[Any, ...], Network] = {}
     of = {matrix.id: matrix for matrix in table.matrices if matrix.network is not None}
     for matrix in of.values():
-        found.setdefault(kind_of(matrix), Network(matrix.label, matrix)).count += 1
+        found.setdefault(matrix.kind, Network(matrix.label, matrix)).count += 1
     for record in table:
         if record.matrix not in of:
             continue
-        network = found[kind_of(of[record.matrix])]
+        network = found[of[record.matrix].kind]
         if record.layer is None or record.over is not None:
             network.whole.append(record)
         else:
@@ -103,18 +103,19 @@ def networks(table: Table) -> list[Network]:
     return list(found.values())
 
 
-def kind_of(matrix: Matrix) -> tuple[Any, ...]:
-    """What networks share that differ in their seeds alone."""
+def network_sizes(matrix: Matrix) -> dict[str, Any]:
+    """The sizes of a network, which its label leaves out."""
     network = matrix.network or {}
-    return matrix.label, matrix.rows, matrix.d, network.get("layers"), network.get("heads"), matrix.dtype
+    sizes = {"n": matrix.rows, "d": matrix.d, "heads": network.get("heads"), "layers": network.get("layers")}
+    return {**sizes, "dtype": matrix.dtype}
 
 
 def told_apart(network: Network, others: list[Network]) -> str:
     """The sizes by which a network differs from others that are called the same."""
-    own = kind_of(network.matrix)
-    same = [kind_of(each.matrix) for each in others if each.matrix.label == own[0]]
-    names = {1: " n", 2: " d", 3: " layers", 5: ""}
-    return "".join(f"{name} {own[i]}" for i, name in names.items() if len({kind[i] for kind in same}) > 1)
+    same = [network_sizes(each.matrix) for each in others if each.matrix.label == network.matrix.label]
+    own = network_sizes(network.matrix)
+    names = {"n": " n", "d": " d", "layers": " layers", "dtype": ""}  # heads stand in the label
+    return "".join(f"{text} {own[name]}" for name, text in names.items() if len({each[name] for each in same}) > 1)
 
 
 def fit(values: dict[int, float]) -> Fit | None:
