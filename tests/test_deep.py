@@ -173,3 +173,26 @@ def test_extreme_tokens_are_followed_or_refused() -> None:
     assert len(curve(growing.table)) == 401
     with pytest.raises(InputError, match="RS111"):
         rs.depth(n=8, d=4, layers=400, mask="causal", gain=1e3, measures="log10_residual")
+
+
+def test_an_empty_list_of_networks_is_refused() -> None:
+    with pytest.raises(UsageError, match="RS002: an empty list for seed"):
+        rs.depth(n=6, d=3, layers=2, seeds=[])
+
+
+@pytest.mark.parametrize(("rows", "done"), [("error", "kept as zero rows"), ("uniform", "made uniform")])
+def test_rows_that_see_nothing_are_noted(rows: str, done: str) -> None:
+    found = rs.depth("strict", n=6, d=3, layers=2, empty_rows=rows)
+    assert found.table.matrices[0].notes == (f"rows that see nothing: 1, {done}",)
+    assert f"rows that see nothing: 1, {done}" in str(found)
+
+
+def test_a_zero_row_takes_part_as_such() -> None:
+    stack = rs.Stack(n=6, d=3, layers=1, mask="strict")
+    x, (head,) = stack.tokens(), stack.block(0).heads
+    scores = x @ head.query.weights @ head.key.weights.T @ x.T / math.sqrt(3)
+    weights = np.tril(np.exp(scores), -1)
+    weights[1:] /= weights[1:].sum(axis=1, keepdims=True)
+    after = weights @ x @ head.value.weights @ head.output.weights
+    expected = math.log10(np.linalg.norm(after - after.mean(axis=0)) / np.linalg.norm(after))
+    assert curve(rs.depth("strict", n=6, d=3, layers=1).table)[-1] == pytest.approx(expected, abs=1e-12)

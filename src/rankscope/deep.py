@@ -125,6 +125,9 @@ def depth(
     given = decided(tokens, blocks, random)
     every = {"mask": mask, **options, **({} if seeds is None else {"seed": list(seeds)})}
     listed = {name: list(value) if isinstance(value, list | tuple) else [value] for name, value in every.items()}
+    for name, values in listed.items():
+        if not values:
+            raise error("RS002", f"an empty list for {name}", "give one value at least")
     stacks = (Stack(**{**dict(zip(listed, values, strict=True)), **given}) for values in product_of(*listed.values()))
     networks = designed(named(design) if design else (), stacks)
     study = DepthStudy(networks, named(measures), centre, absolute, paths, product)

@@ -8,6 +8,7 @@ so nothing is declared twice.
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, Generic, TypeVar, overload
 
 from rankscope.errors import error
@@ -155,3 +156,9 @@ def above_zero(name: str, value: float) -> None:
     """Refuse a parameter that is not positive."""
     if not value > 0:
         raise error("RS002", f"{name}:{value:g}", "give a positive number")
+
+
+def at_least(name: str, value: Any, least: int = 1) -> None:
+    """Refuse what is not a whole number, or too small a one."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise error("RS002", f"{name} = {value!r}", f"give a whole number of at least {least}")

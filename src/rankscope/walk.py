@@ -22,7 +22,7 @@ from rankscope.analyzer.paths import Length, Step, by_length
 from rankscope.analyzer.residual import SAFETY, Distance
 from rankscope.arrays import EPS, Boolean, Float64, check_dense, storage
 from rankscope.attention.block import Block, Head, Mlp
-from rankscope.attention.mixing import Mixing, Split
+from rankscope.attention.mixing import Mixing, Split, Whole
 from rankscope.attention.operators import Mean, Operator, Product
 from rankscope.attention.tokens import Tokens
 from rankscope.depth_study import Chosen, DepthStudy
@@ -75,6 +75,7 @@ class Walk:
     blocks: list[Block] = field(default_factory=list)
     log_smallest: float = 0.0
     alike: bool = False
+    notes: tuple[str, ...] = ()
 
     def analysed(self) -> list[Analysed]:
         """What the network adds to a table: its own rows, and those of the product of its matrices."""
@@ -95,7 +96,7 @@ class Walk:
                 if state.block.mlp is not None:
                     self.add(Mlp, state.block.mlp, state.layer)
         self.after_all(history)
-        own = Analysed(matrix_of(stack, self.number), self.rows, self.series)
+        own = Analysed(replace(matrix_of(stack, self.number), notes=self.notes), self.rows, self.series)
         return [own, self.of_product()] if self.study.product else [own]
 
     def add(self, kind: type, need: Any, layer: int | None, head: int | None = None) -> None:
@@ -123,6 +124,8 @@ class Walk:
     def observe(self, attended: Attended) -> None:
         """The rows of one attention matrix, while it is alive."""
         self.add(Mixing, attended.mixing, attended.layer, attended.head)
+        if isinstance(attended.mixing, Whole):  # a matrix that sees everything is only made when asked for
+            self.notes = tuple(dict.fromkeys([*self.notes, *attended.make().origin.notes]))
         if self.measures.matrices:
             operator = attended.make()
             needs = Needs(operator, self.study.numerics)

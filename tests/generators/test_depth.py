@@ -157,6 +157,8 @@ def test_labels_tell_networks_apart() -> None:
         ({"plan": "layers", "mask": "causal"}, "RS003"),
         ({"dtype": "float8"}, "RS001"), ({"mask": "window"}, "RS002"), ({"kernel": "hardmax"}, "RS001"),
         ({"position": "nowhere"}, "RS001"), ({"mlp": "relu", "mlp_init": "nothing"}, "RS001"), ({"seed": -1}, "RS002"),
+        ({"seed": "x"}, "RS002"), ({"layers": 2.5}, "RS002"), ({"n": "6"}, "RS002"), ({"heads": True}, "RS002"),
+        ({"gain": "1"}, "RS002"), ({"alpha": None}, "RS002"), ({"skip": "yes"}, "RS002"), ({"fixed": 1}, "RS002"),
         ({"given_tokens": np.zeros((3, 2))}, "RS101"), ({"given_blocks": []}, "RS101"), ({"n": 10**7}, "RS301"),
     ],
 )  # fmt: skip

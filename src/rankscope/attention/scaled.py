@@ -116,7 +116,7 @@ class Scaled:
     def floats(self) -> Float64:
         """The array in float64; what is too small for that becomes zero, what is too large is refused."""
         found = self.in_units(0)
-        check_finite(found, "the tokens of a layer")
+        check_finite(found, "numbers of a layer that overflow float64 (large scales, gains or tokens)")
         return found
 
     def in_units(self, exponent: int) -> Float64:

@@ -1,6 +1,7 @@
 """Networks are checked before anything is made: numbers and options that do not fit together are refused."""
 
 import math
+from numbers import Real
 from typing import Final
 
 from rankscope.arrays import check_dense, storage
@@ -10,7 +11,7 @@ from rankscope.generators.ensembles import ENSEMBLES
 from rankscope.generators.initial import INITIALISATIONS
 from rankscope.generators.network import OF_MLP, Stack
 from rankscope.generators.stack import called
-from rankscope.registry import nearest
+from rankscope.registry import at_least, nearest
 
 NORMS: Final = ("none", "pre", "post", "pre:rms", "post:rms")
 """Where norms stand, and which."""
@@ -19,25 +20,25 @@ NORMS: Final = ("none", "pre", "post", "pre:rms", "post:rms")
 def check_network(stack: Stack) -> None:
     """Refuse numbers and options that do not fit together, before anything is made."""
     for name in ("n", "d", "layers", "heads"):
-        if getattr(stack, name) < 1:
-            raise error("RS002", f"{name} = {getattr(stack, name)}", "give a whole number of at least 1")
+        at_least(name, getattr(stack, name))
+    at_least("seed", stack.seed, 0)
     for name in ("scale", "gain", "mlp_gain", "mlp_ratio"):
-        if not (math.isfinite(getattr(stack, name)) and getattr(stack, name) >= 0):
-            raise error("RS002", f"{name} = {getattr(stack, name)}", "give a finite number that is not negative")
+        value = getattr(stack, name)
+        if not (isinstance(value, Real) and math.isfinite(value) and float(value) >= 0):
+            raise error("RS002", f"{name} = {value!r}", "give a finite number that is not negative")
+    for name in ("skip", "fixed"):
+        if not isinstance(getattr(stack, name), bool):
+            raise error("RS002", f"{name} = {getattr(stack, name)!r}", "give True or False")
     if isinstance(stack.alpha, str) and stack.alpha != "1/sqrt(L)":
         raise error("RS002", f"alpha = {stack.alpha!r}", "give a number, or 1/sqrt(L)")
-    if not isinstance(stack.alpha, str) and not math.isfinite(stack.alpha):
-        raise error("RS002", f"alpha = {stack.alpha}", "give a finite number")
+    if not isinstance(stack.alpha, str) and not (isinstance(stack.alpha, Real) and math.isfinite(stack.alpha)):
+        raise error("RS002", f"alpha = {stack.alpha!r}", "give a finite number, or 1/sqrt(L)")
     if stack.norm not in NORMS:
         raise error("RS001", f"there is no norm {stack.norm!r}", nearest(stack.norm, list(NORMS)))
-    if stack.rescale not in ("none", "perp") and not (
-        isinstance(stack.rescale, float | int) and math.isfinite(stack.rescale)
-    ):
+    if stack.rescale not in ("none", "perp") and not (isinstance(stack.rescale, Real) and math.isfinite(stack.rescale)):
         raise error("RS002", f"rescale = {stack.rescale!r}", "give none, perp or a number λ")
     if stack.empty_rows == "drop":
         raise error("RS003", "empty_rows = 'drop' in a network", "take zero or uniform: every layer needs every token")
-    if stack.seed < 0:
-        raise error("RS002", f"seed = {stack.seed}", "give a whole number of at least 0")
     if stack.mlp is not None:
         ACTIVATIONS[stack.mlp]
         INITIALISATIONS[stack.mlp_init]

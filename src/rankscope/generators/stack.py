@@ -19,7 +19,7 @@ from rankscope.generators.ensembles import ENSEMBLES
 from rankscope.generators.initial import INITIALISATIONS
 from rankscope.generators.plans import Site, check_plan
 from rankscope.generators.synthetic import Drawing, Head, drawn
-from rankscope.registry import typed
+from rankscope.registry import at_least, typed
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -104,8 +104,8 @@ class Synthetic:
         numbers = {"n": self.n, "d": self.d, "heads": self.heads, "layers": self.layers, "queries": self.shape[0]}
         numbers |= {} if self.kv_heads is None else {"kv_heads": self.kv_heads}
         for name, count in numbers.items():
-            if count < 1:
-                raise error("RS002", f"{name} = {count}", "give a whole number of at least 1")
+            at_least(name, count)
+        at_least("seed", self.seed, 0)
         if self.heads % (self.kv_heads or 1):
             given = f"kv_heads = {self.kv_heads} for {self.heads} heads"
             raise error("RS002", given, "give a divisor of the number of heads")

@@ -41,6 +41,7 @@ def legend(table: Table, found: list[Network], header: list[str]) -> Iterator[st
     """What the columns mean, what the masks say, products, differences, and what is not known."""
     yield from of_columns(table, found, header)
     yield from of_masks(found)
+    yield from (f"{printable(each.label)}: {printable(note)}." for each in found for note in each.matrix.notes)
     yield from of_products(table)
     yield from of_differences(found)
     yield from not_known(found)
