@@ -1,8 +1,8 @@
 """How far tokens are from consensus, over depth: one curve for each network, one panel for each mask.
 
-Curve: the residual of the tokens that enter a layer, followed without rounding error; the mean over seeds where there
-are several, with the range of those that are known as a band. Where curves reach far, powers of ten stand at distances
-that grow as their exponents do, which the legend says: a doubly exponential decay is then a straight line.
+Curve: the residual of the tokens that enter a layer, followed past the rounding of float64; the mean over seeds where
+there are several, with the range of those that are known as a band. Where curves reach far, powers of ten stand at
+distances that grow as their exponents do, which the legend says: a doubly exponential decay is then a straight line.
 
 Dashed line: the same as plain arithmetic computes it, which stops at its rounding floor.
 
