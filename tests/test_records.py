@@ -206,7 +206,7 @@ def test_the_schema_names_exactly_the_fields_that_are_written() -> None:
         assert described["required"] == list(described["properties"])
     [row] = seeded([1.0, 2.0]).summary()
     assert list(SCHEMA["$defs"]["summary"]["properties"]) == list(row)
-    assert list(SCHEMA["properties"]) == [*REAL.document(), "run"]
+    assert list(SCHEMA["properties"]) == [*REAL.document(), "command", "run"]
 
 
 def test_the_schema_knows_the_words_and_codes_of_the_program() -> None:

@@ -111,7 +111,10 @@ class Record:
 
 @dataclass(frozen=True)
 class Series:
-    """An array that belongs to a matrix: a spectrum with the error bound of each value."""
+    """An array that belongs to a matrix: a spectrum with the error bound of each value.
+
+    A picture of a matrix is held row by row, `columns` values in each.
+    """
 
     matrix: int
     name: str
@@ -122,11 +125,14 @@ class Series:
     head: int | None = None
     over: str | None = None
     seed: int | None = None
+    columns: int | None = None
 
 
 @dataclass(frozen=True, repr=False)
 class Table:
     """A result: the study that was run, its matrices, its records and its series.
+
+    `command` is what was typed to make it, without what was to be printed and written; None if it was made in Python.
 
     >>> table = Table({}, [Matrix(0, "identity", 2, 2)], [Record(0, "stable_rank", 2.0)], [])
     >>> table["stable_rank"].value
@@ -138,6 +144,7 @@ class Table:
     records: list[Record]
     series: list[Series]
     run: Mapping[str, Any] | None = None
+    command: str | None = None
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
@@ -201,7 +208,8 @@ class Table:
             "series": [shallow(series) for series in self.series],
             "summary": self.summary(),
         }
-        return document if self.run is None else {**document, "run": self.run}
+        more = {"command": self.command, "run": self.run}
+        return {**document, **{name: value for name, value in more.items() if value is not None}}
 
     def to_json(self) -> str:
         """The document as JSON; never NaN, never infinity, the same bytes for the same study."""

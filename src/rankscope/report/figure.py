@@ -2,8 +2,10 @@
 
 A figure reads a `Table` and nothing else, so a result that was saved last year still plots. Each file of the folder
 `figures` is one figure: its name is the name of the figure, the first line of its docstring is the help, the rest
-tells a reader how to read it. matplotlib costs a second to import, so it is imported by the functions that draw, and
-the catalogue is read from the source text. `Figure` objects are made directly, without pyplot and its global state.
+tells a reader how to read it. It has a function `draw(figure, table)`, which may take a value, as in
+`heads:stable_rank`; a function `suits(table)`, which names the figures that a report on this table shows; and a
+`PLACE` among the others. matplotlib costs a second to import, so it is imported by the functions that draw, and the
+catalogue is read from the source text. `Figure` objects are made directly, without pyplot and its global state.
 
 Labels come from files and may hold anything: `$` that is no formula, control characters, lone surrogates, scripts
 without a glyph, a megabyte of text. They reach a figure through `inscribe` alone.
@@ -11,6 +13,7 @@ without a glyph, a megabyte of text. They reach a figure through `inscribe` alon
 
 import ast
 import importlib
+import inspect
 import logging
 import re
 import unicodedata
@@ -19,6 +22,7 @@ from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from rankscope.errors import UsageError, error
@@ -66,10 +70,11 @@ def names() -> list[str]:
 
 
 def path_of(name: str) -> Path:
-    """The file of the figure `name`; raises RS001 with the nearest name."""
-    if name not in names():
-        raise error("RS001", f"there is no figure {name!r}", nearest(name, names()))
-    return FOLDER / f"{name.replace('-', '_')}.py"
+    """The file of the figure `name`, which may be followed by a value; raises RS001 with the nearest name."""
+    stem = name.partition(":")[0]
+    if stem not in names():
+        raise error("RS001", f"there is no figure {stem!r}", nearest(stem, names()))
+    return FOLDER / f"{stem.replace('-', '_')}.py"
 
 
 def docstring(name: str) -> str:
@@ -104,11 +109,9 @@ def draw(name: str, table: Table) -> "Figure":
 
     The layout is computed once, here: it would move a little each time that the figure is saved.
     """
-    from matplotlib.figure import Figure
-
     paint = painter(name)
     with style():
-        figure = Figure()
+        figure = shown_figure()
         paint(figure, table)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
@@ -122,11 +125,45 @@ def without_figure(refusal: UsageError) -> str:
     return f"No figure: {refusal.given}. {refusal.remedy[:1].upper()}{refusal.remedy[1:]}."
 
 
+def shown_figure() -> "Figure":
+    """An empty figure that a notebook shows as a picture, whether or not pyplot was ever imported there."""
+    from matplotlib.figure import Figure
+
+    class Shown(Figure):
+        def _repr_png_(self) -> bytes:
+            return to_bytes(self, "png")
+
+    return Shown()
+
+
+def suited(table: Table) -> list[str]:
+    """The figures that a report on `table` shows, in the order in which they are read.
+
+    A figure is judged by the kind of the result: one that lacks the series it would draw is named all the same, so
+    that its reader learns what was left out.
+    """
+    modules = sorted((module_of(name) for name in names()), key=lambda each: int(each.PLACE))
+    return [name for module in modules for name in module.suits(table)]
+
+
 def painter(name: str) -> "Callable[[Figure, Table], None]":
-    """The function that draws the figure `name` into an empty `Figure`."""
-    module = f"rankscope.report.figures.{path_of(name).stem}"
-    found: Callable[[Figure, Table], None] = importlib.import_module(module).draw
-    return found
+    """The function that draws the figure `name`, with its value if it has one, into an empty `Figure`.
+
+    Raises:
+        UsageError: RS001, there is no such figure; RS002, it takes no value.
+    """
+    stem, colon, value = name.partition(":")
+    paint: Callable[..., None] = module_of(stem).draw
+    if not colon:
+        return paint
+    if len(inspect.signature(paint).parameters) < 3:
+        raise error("RS002", f"the figure {name!r}", f"write {stem}: it takes no value")
+    return lambda figure, table: paint(figure, table, value)
+
+
+def module_of(name: str) -> ModuleType:
+    """The module of a figure."""
+    return importlib.import_module(f"rankscope.report.figures.{path_of(name).stem}")
 
 
 def to_bytes(figure: "Figure", suffix: str) -> bytes:

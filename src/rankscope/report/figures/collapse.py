@@ -27,6 +27,7 @@ from rankscope.report.descent import Fit, Network, floors, networks
 from rankscope.report.figure import inscribe
 from rankscope.report.figures._text import GREY, INK, LINE, PALE, SMALL, WIDTH, Entry, number, remark, write_legend
 
+PLACE = 10
 FAR = -30.0  # log10 of a residual beyond which exponents are shown on a logarithmic scale
 ACROSS = 3  # panels in a row
 APART = 0.1  # decades by which plain arithmetic must differ from the curve to be seen beside it
@@ -38,6 +39,11 @@ NORMS = {
 }
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#882255")
 MARKERS = "os^DvPX<"
+
+
+def suits(table: Table) -> list[str]:
+    """In every report on a study of depth."""
+    return ["collapse"] if table.over_depth else []
 
 
 def draw(figure: Figure, table: Table) -> None:

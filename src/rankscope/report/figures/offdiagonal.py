@@ -26,8 +26,14 @@ from rankscope.report.figures._curve import label_of
 from rankscope.report.figures._frame import index_ticks
 from rankscope.report.figures._text import GREY, PALE, Entry, remark, write_legend, write_title
 
+PLACE = 60
 SIDES = {"offdiagonal_rank_lower": "below the diagonal", "offdiagonal_rank_upper": "above it"}
 FEW = 8  # beyond this number, curves cannot be told apart by colour and dash
+
+
+def suits(table: Table) -> list[str]:
+    """Where the profile was asked for."""
+    return ["offdiagonal"] if any(record.measure == "offdiagonal_rank" for record in table) else []
 
 
 def draw(figure: Figure, table: Table) -> None:

@@ -71,6 +71,7 @@ from rankscope.report.figures._text import (
     write_title,
 )
 
+PLACE = 10
 DOTS = 256  # noise says nothing more when more of it is drawn
 FEW = 8  # beyond this number, curves cannot be told apart by colour and dash
 NOISE = "values below their error bound"
@@ -79,6 +80,11 @@ NAMED = 4  # so many means and products are named one by one
 # Means and products among many thin lines: apart from cividis and from the black median.
 EMPHASIS = (("#D55E00", "s"), ("#CC79A7", "D"), ("#56B4E9", "^"), ("#882255", "v"))
 AGGREGATES = {"heads-mean": "means over heads", "layers-product": "products over layers"}
+
+
+def suits(table: Table) -> list[str]:
+    """In every report on matrices."""
+    return [] if table.over_depth else ["spectrum"]
 
 
 def draw(figure: Figure, table: Table) -> None:
