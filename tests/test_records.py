@@ -141,7 +141,7 @@ def test_ensembles_that_differ_in_more_than_the_seed_are_summarised_apart(differ
 
 def test_the_document_is_the_whole_table_in_the_order_of_the_schema() -> None:
     document = strict_json(REAL.to_json())
-    assert list(document) == ["schema", "rankscope", "study", "matrices", "records", "series", "summary"]
+    assert list(document) == ["schema", "rankscope", "study", "matrices", "records", "series", "summary", "versions"]
     assert document["schema"] == records.SCHEMA == 1
     assert document["rankscope"] == rs.__version__
     assert [each["measure"] for each in document["records"]] == [each.measure for each in REAL.records]
@@ -157,6 +157,7 @@ def test_json_can_be_made_into_the_same_rows_again() -> None:
         [Matrix(**{**each, "notes": tuple(each["notes"])}) for each in document["matrices"]],
         [Record(**each) for each in document["records"]],
         [Series(**each) for each in document["series"]],
+        versions=document["versions"],
     )
     assert again.to_json() == REAL.to_json()
     assert again.matrices == REAL.matrices
@@ -206,7 +207,7 @@ def test_the_schema_names_exactly_the_fields_that_are_written() -> None:
         assert described["required"] == list(described["properties"])
     [row] = seeded([1.0, 2.0]).summary()
     assert list(SCHEMA["$defs"]["summary"]["properties"]) == list(row)
-    assert list(SCHEMA["properties"]) == [*REAL.document(), "command", "run"]
+    assert list(SCHEMA["properties"]) == [*seeded([1.0, 2.0]).document(), "command", "versions", "run"]
 
 
 def test_the_schema_knows_the_words_and_codes_of_the_program() -> None:
@@ -227,10 +228,10 @@ def nothing_left_open(node: Any) -> list[str]:
     return closed + [each for item in node.values() for each in nothing_left_open(item)]
 
 
-def test_the_schema_leaves_open_only_study_run_and_details() -> None:
+def test_the_schema_leaves_open_only_study_versions_run_and_details() -> None:
     assert nothing_left_open(SCHEMA) == []
     free = [name for name, each in SCHEMA["properties"].items() if each == {**each, "type": "object"}]
-    assert free == ["study", "run"]
+    assert free == ["study", "versions", "run"]
     of_record = SCHEMA["$defs"]["record"]["properties"]
     assert [name for name, each in of_record.items() if each.get("type") == "object"] == ["details"]
 

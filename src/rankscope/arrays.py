@@ -7,6 +7,7 @@ analysed in float64 is still known to three digits only.
 
 import math
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ TINIEST: Final = 5e-324
 
 SMALLEST: Final = 2.0**-1022
 """The smallest normal float64; below it numbers lose digits."""
+
+VERSIONS: Final = {"python": platform.python_version(), "numpy": np.__version__}
+"""What results are computed with: another version may round otherwise."""
 
 
 @dataclass(frozen=True)

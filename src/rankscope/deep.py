@@ -12,7 +12,7 @@ from rankscope.analyzer.contrast import contrasts
 from rankscope.analyzer.depth import DepthMeasure
 from rankscope.analyzer.paths import check_linear
 from rankscope.analyzer.residual import Centre, check_centre
-from rankscope.arrays import blas_threads
+from rankscope.arrays import VERSIONS, blas_threads
 from rankscope.depth_study import DepthStudy, choose
 from rankscope.errors import RankscopeError, UsageError, error
 from rankscope.generators.checked import check_network
@@ -61,7 +61,8 @@ def run_depth(study: DepthStudy, *, workers: int | None = None, timing: bool = F
     records = [record for each in found for record in each.records]
     matrices = sorted((each.matrix for each in found), key=lambda matrix: matrix.id)
     run = {"seconds": time.perf_counter() - started, "workers": count} if timing else None
-    plain = Table(study.described(), matrices, records, [series for each in found for series in each.series], run)
+    series = [each for one_of in found for each in one_of.series]
+    plain = Table(study.described(), matrices, records, series, run, versions=VERSIONS)
     return Result(replace(plain, records=[*records, *contrasts(plain)]))
 
 

@@ -133,6 +133,7 @@ class Table:
     """A result: the study that was run, its matrices, its records and its series.
 
     `command` is what was typed to make it, without what was to be printed and written; None if it was made in Python.
+    `version` is that of the program that made it, and `versions` are those of what it computed with.
 
     >>> table = Table({}, [Matrix(0, "identity", 2, 2)], [Record(0, "stable_rank", 2.0)], [])
     >>> table["stable_rank"].value
@@ -145,6 +146,8 @@ class Table:
     series: list[Series]
     run: Mapping[str, Any] | None = None
     command: str | None = None
+    version: str = __version__
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
@@ -201,15 +204,15 @@ class Table:
         """The result as plain data, in the order of the JSON schema that the package ships."""
         document: dict[str, Any] = {
             "schema": SCHEMA,
-            "rankscope": __version__,
+            "rankscope": self.version,
             "study": self.study,
             "matrices": [shallow(matrix) for matrix in self.matrices],
             "records": [shallow(record) for record in self.records],
             "series": [shallow(series) for series in self.series],
             "summary": self.summary(),
         }
-        more = {"command": self.command, "run": self.run}
-        return {**document, **{name: value for name, value in more.items() if value is not None}}
+        more = {"command": self.command, "versions": self.versions, "run": self.run}
+        return {**document, **{name: value for name, value in more.items() if value}}
 
     def to_json(self) -> str:
         """The document as JSON; never NaN, never infinity, the same bytes for the same study."""
