@@ -98,6 +98,7 @@ CATALOGUE: Final[dict[str, tuple[type[RankscopeError], str]]] = {
     "RS208": (FormatError, "a file with nothing to analyse"),
     "RS209": (FormatError, "a certificate that is malformed or was altered"),
     "RS210": (FormatError, "a certificate without its arrays"),
+    "RS211": (FormatError, "a result that is malformed"),
     "RS301": (ResourceError, "a matrix that does not fit into memory"),
     "RS401": (GuaranteeError, "a decomposition that did not converge"),
     "RS402": (GuaranteeError, "two proofs that contradict each other"),

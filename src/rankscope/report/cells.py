@@ -4,9 +4,13 @@ import math
 import unicodedata
 from typing import Any, Final
 
-from rankscope.records import Matrix, Record, Table
+from rankscope.records import Matrix, Number, Record, Table
 
 MARKS: Final = {"proved": "p", "enclosed": "e", "estimated": " "}
+
+
+DIGITS: Final = 17
+"""The digits that tell one float64 from another."""
 
 
 def columns_of(text: str) -> int:
@@ -69,13 +73,36 @@ def short(value: float) -> str:
     return (f"{value:.1e}" if value and not 1e-2 < abs(value) < 1e4 else f"{value:.2g}").replace("-", "−")
 
 
+def supported(value: float | int, low: Number, high: Number) -> float | int:
+    """A value, rounded to the place of the first digit of half the width between its bounds; a count as it is.
+
+    Its own first digit stays, and so does a place that is needed for it to lie between them.
+
+    >>> supported(218.5964, 215.5, 221.5), supported(218.5964, 198.0, 241.0), supported(0.25, -3.0, 3.5)
+    (219.0, 220.0, 0.2)
+    """
+    if low is None or high is None or not value or isinstance(value, int):
+        return value
+    half = high / 2 - low / 2
+    if half <= 0:
+        return value
+    place = max(-decade(half), -decade(abs(value)))
+    rounded = (round(value, place + more) for more in range(DIGITS))
+    return next((each for each in rounded if low <= each <= high), value)
+
+
+def decade(size: float) -> int:
+    """The power of ten of the first digit of a number."""
+    return math.floor(math.log10(size))
+
+
 def value_text(record: Record, matrix: Matrix) -> str:
     """A value, or what is known instead: a bound, an interval, or a dash."""
     if record.measure == "offdiagonal_rank" and record.low != record.high:
         return f"{number(record.low or 0)} … {number(record.high or 0)}"
     if record.value is not None:
         of = f" of {min(matrix.rows, matrix.columns)}" if record.measure == "rank_exact" else ""
-        return number(record.value, 10 if record.measure == "logdet" else 6) + of
+        return number(supported(record.value, record.low, record.high), 10 if record.measure == "logdet" else 6) + of
     if record.measure == "logdet" and record.sign == 0:
         return "−∞"
     low, high = record.low, record.high
@@ -98,7 +125,7 @@ def compact(record: Record | None, matrix: Matrix) -> str:
     """A value with its mark, five digits at most."""
     if record is None or record.value is None or isinstance(record.value, int):
         return marked(record, matrix)
-    return f"{number(record.value, 5)} {MARKS[record.guarantee]}"
+    return f"{number(supported(record.value, record.low, record.high), 5)} {MARKS[record.guarantee]}"
 
 
 def sign_text(record: Record) -> str:
@@ -167,7 +194,7 @@ def why(record: Record, table: Table) -> str:
             (s.values[-1] for s in table.series if s.name == "singular_values" and s.matrix == record.matrix), None
         )
         noise = last is not None and "inverse" in record.method
-        parts = [f"σ_min = 10^{number(record.value)}", error_text(record)]
+        parts = [f"σ_min = 10^{number(supported(record.value, record.low, record.high))}", error_text(record)]
         return "; ".join(part for part in [*parts, f"LAPACK prints {short(last or 0.0)}" if noise else ""] if part)
     if record.because and record.measure != "logdet":
         return record.because

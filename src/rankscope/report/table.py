@@ -1,27 +1,27 @@
-"""A table in the formats of others: DataFrame, CSV, Markdown, LaTeX, HTML. Text from files is inert in each of them."""
+"""A table in the formats of others: DataFrame, CSV, Markdown, LaTeX. Text from files is inert in each of them."""
 
 import csv
-import html
 import io
 import json
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from rankscope.records import Record, Table
+from rankscope.records import Table
 from rankscope.report import by_layer
-from rankscope.report.cells import printable, reason, sign_text, value_text
-from rankscope.report.descent import networks
-from rankscope.report.sentences import sentences
-from rankscope.report.terminal import groups_of, heading
+from rankscope.report.cells import printable, reason, value_text
+from rankscope.saved.flat import COLUMNS, FLOATS, NUMBERS, cell, written
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS: Final = ("matrix", "measure", "value", "guarantee", "subject", "why")
+HEADER: Final = ("matrix", "measure", "value", "guarantee", "subject", "why")
 
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""First characters that a spreadsheet would take for a formula (CWE-1236)."""
+LONGEST_TABULAR: Final = 40
+"""Rows of a LaTeX table that fit a page."""
+
+LIGATURE: Final = re.compile(r"(?<=[-`',!?])(?=[-`',])")
+"""Where two signs of ASCII would become another one: -- a dash, !` a mark of Spanish."""
 
 LATEX: Final = {
     "\\": r"\textbackslash{}",
@@ -35,7 +35,9 @@ LATEX: Final = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': r"\textquotedblright{}",
+    "[": "{[}",
+    "*": "{*}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "−": "$-$",
@@ -56,10 +58,10 @@ LATEX: Final = {
     **{above: f"$^{digit}$" for digit, above in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
     "⁻": "$^{-}$",
     "λ": r"$\lambda$",
-    "½": r"$\tfrac12$",
+    "½": r"$\frac{1}{2}$",
     "…": r"\dots{}",
-    "—": "---",
-    "–": "--",
+    "—": r"\textemdash{}",
+    "–": r"\textendash{}",
     "η": r"$\eta$",
     "ᵀ": r"$^{\top}$",
 }
@@ -73,12 +75,26 @@ def to_frame(table: Table) -> "pd.DataFrame":
 
 
 def to_parquet(table: Table) -> bytes:
-    """The DataFrame as a Parquet file, with the details as JSON text."""
-    import pandas as pd
+    """One row per record as a Parquet file, with structures as JSON text.
 
-    frame = pd.DataFrame([{name: plain(value) for name, value in row.items()} for row in table.rows()])
+    A column has one type, so whole numbers stand among others as floats; the metadata say which they are.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = table.rows()
+    columns: dict[str, Any] = {}
+    counts: dict[str, dict[int, int]] = {}
+    for name in COLUMNS:
+        listed = [written(name, row[name]) for row in rows]
+        if name in FLOATS:
+            counts[name] = {row: value for row, value in enumerate(listed) if type(value) is int}
+            listed = [None if value is None else float(value) for value in listed]
+        kind = pyarrow.float64() if name in FLOATS else pyarrow.int64() if name in NUMBERS else pyarrow.string()
+        columns[name] = pyarrow.array(listed, kind)
+    held = pyarrow.table(columns, metadata={"rankscope": json.dumps(counts)})
     buffer = io.BytesIO()
-    frame.to_parquet(buffer)
+    pyarrow.parquet.write_table(held, buffer, write_page_checksum=True)
     return buffer.getvalue()
 
 
@@ -89,23 +105,8 @@ def to_csv(table: Table) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     if rows:
         writer.writerow(rows[0])
-        writer.writerows([cell(value) for value in row.values()] for row in rows)
+        writer.writerows([cell(name, value) for name, value in row.items()] for row in rows)
     return stream.getvalue()
-
-
-def plain(value: Any) -> Any:
-    """A number as it is, a structure as text, text without control characters and lone surrogates."""
-    if isinstance(value, dict):
-        return json.dumps(value, sort_keys=True) if value else ""
-    if isinstance(value, tuple):
-        return printable("; ".join(value))
-    return printable(value) if isinstance(value, str) else value
-
-
-def cell(value: Any) -> Any:
-    """A plain value in which text that a spreadsheet would run is defused; nothing for None."""
-    text = plain("" if value is None else value)
-    return f"'{text}" if isinstance(value, str) and value.startswith(FORMULA) else text
 
 
 def cells(table: Table) -> list[list[str]]:
@@ -135,15 +136,26 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    r"""A LaTeX `tabular` that needs no package; every special character is escaped."""
+    r"""A LaTeX `tabular` of the package booktabs, or a `longtable` where it may not fit a page; its first line says so.
+
+    Every special character is escaped, and no two signs make a ligature. A star or a bracket is put in braces: the end
+    of the row before it would take it for its own.
+    """
 
     def escaped(text: str) -> str:
-        return "".join(LATEX.get(c, c if c.isascii() else f"U+{ord(c):04X}") for c in text)
+        pieces = LIGATURE.split(text)
+        signs = ("".join(LATEX.get(c, c if c.isascii() else f"U+{ord(c):04X}") for c in piece) for piece in pieces)
+        return "{}".join(signs)
 
     header, rows = shown(table)
-    body = lines_of(header, rows, "", " & ", r" \\", escaped, r"\hline")
     columns = "l" + "r" * (len(header) - 1) if table.over_depth else r"llrllp{0.4\textwidth}"
-    return f"\\begin{{tabular}}{{{columns}}}\n\\hline\n{body}\n\\hline\n\\end{{tabular}}\n"
+    long = len(rows) > LONGEST_TABULAR
+    name, packages = ("longtable", "booktabs,longtable") if long else ("tabular", "booktabs")
+    rule = "\n".join([r"\midrule", *([r"\endhead", r"\bottomrule", r"\endfoot"] if long else [])])
+    begin = f"% needs \\usepackage{{{packages}}}\n\\begin{{{name}}}{{{columns}}}\n\\toprule"
+    end = f"\\end{{{name}}}" if long else f"\\bottomrule\n\\end{{{name}}}"
+    body = lines_of(header, rows, "", " & ", r" \\", escaped, rule)
+    return f"{begin}\n{body}\n{end}\n"
 
 
 def lines_of(
@@ -162,36 +174,4 @@ def lines_of(
 
 def shown(table: Table) -> tuple[list[str], list[list[str]]]:
     """What documents show: a row for each number, or for each layer in a study of depth."""
-    return by_layer.grid(table) if table.over_depth else (list(COLUMNS), cells(table))
-
-
-def to_html(table: Table) -> str:
-    """A fragment of HTML for notebooks: one matrix by groups with its reasons, several as rows; no script."""
-    said = " ".join(sentences(table))
-    if len(table.matrices) == 1 and not table.over_depth:
-        title = heading(table.matrices[0], table.records[0].seed if table.records else None)
-        body = "".join(group_html(group, members, table) for group, members in groups_of(table).items())
-    else:
-        title = by_layer.heading(networks(table)) if table.over_depth else f"{len(table.matrices)} matrices"
-        header, rows = shown(table)
-        body = "".join(row_html(row) for row in rows)
-        body = "<tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in header) + "</tr>" + body
-    return f"<p><strong>{html.escape(title)}</strong></p><table>{body}</table><p>{html.escape(said)}</p>"
-
-
-def group_html(group: str, members: list[Record], table: Table) -> str:
-    """The rows of one group, under its name."""
-    matrix = table.matrices[0]
-    rows = [
-        row_html([r.measure, value_text(r, matrix), r.guarantee, r.subject, printable(reason(r, table))])
-        for r in members
-    ]
-    if group == "determinant":
-        signs = (row_html(["sign", sign_text(r), r.guarantee, r.subject, printable(r.because)]) for r in members)
-        rows = [*signs, *rows]
-    return f'<tr><th colspan="5" style="text-align:left">{html.escape(group)}</th></tr>' + "".join(rows)
-
-
-def row_html(row: list[str]) -> str:
-    """One row, with its text escaped."""
-    return "<tr>" + "".join(f'<td style="text-align:left">{html.escape(text)}</td>' for text in row) + "</tr>"
+    return by_layer.grid(table) if table.over_depth else (list(HEADER), cells(table))
