@@ -26,6 +26,7 @@ def curve(values: list[Any], measure: str = "log10_residual", **fields: Any) -> 
 
 
 def study(records: list[Record], matrices: list[Matrix] | None = None, **options: Any) -> Table:
+    options = {"centre": "mean", "absolute": False, **options}
     return Table(options, [network()] if matrices is None else matrices, records, [])
 
 

@@ -466,9 +466,14 @@ def test_the_axis_says_what_is_shown() -> None:
     ("measure", "study", "label"),
     [
         ("log10_residual", {"centre": "minimiser"}, r"residual  $\|X-1x^\top\|_{F}\,/\,\|X\|_{F}$"),
-        ("log10_residual_l1", {"absolute": True}, r"residual  $\|X-1\bar{x}^\top\|_{1}$"),
+        ("log10_residual_l1", {"centre": "mean", "absolute": True}, r"residual  $\|X-1\bar{x}^\top\|_{1}$"),
         ("log10_residual_spectral", {"centre": "first", "absolute": True}, r"residual  $\|X-1x_1^\top\|_{2}$"),
-        ("log10_residual_composite", {}, r"residual  $\|X-1\bar{x}^\top\|_{1,\infty}\,/\,\|X\|_{1,\infty}$"),
+        ("log10_residual_composite", {}, r"residual  $\|X-1x^\top\|_{1,\infty}\,/\,\|X\|_{1,\infty}$"),
+        (
+            "log10_residual",
+            {"studies": [{"centre": "mean", "absolute": True}, {"centre": "first", "absolute": True}]},
+            r"residual  $\|X-1x^\top\|_{F}$",
+        ),
         ("log10_rank1_residual", {}, "distance from rank one, relative"),
     ],
 )

@@ -8,10 +8,12 @@ import sys
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -329,14 +331,48 @@ def test_many_means_share_a_name() -> None:
     assert "product over 2 layers: numerical rank 32 of 32" in said
 
 
-def test_seeds_of_a_label_share_a_colour_and_a_line_of_the_legend() -> None:
+def spread_by_hand(name: str, first: int) -> np.ndarray[Any, Any]:
+    """Four spectra in a row at each index, sorted; a value in the noise is zero, less than any other."""
+    found = []
+    for series in TABLES[name]().series[first : first + 4]:
+        values, errors = np.array(series.values), np.array(series.errors)
+        found.append(np.where(values > errors, values, 0.0) / values.max())
+    return np.sort(found, axis=0)
+
+
+def test_seeds_of_a_label_are_a_band_around_their_median() -> None:
     said = words("seeded")
-    assert "a: 4 seeds, numerical rank" in said
-    assert "b: 4 seeds, numerical rank 48 of 48" in said
-    curves = [line for line in drawn("seeded").axes[0].get_lines() if len(np.asarray(line.get_xdata())) == 48]
-    assert len(curves) == 8
-    assert len({line.get_color() for line in curves}) == 2
-    assert {line.get_linewidth() for line in curves} == {0.6}
+    assert "a: 4 seeds (band) and their median, numerical rank" in said
+    assert "b: 4 seeds (band) and their median, numerical rank 48 of 48" in said
+    axes = drawn("seeded").axes[0]
+    curves = [line for line in axes.get_lines() if len(np.asarray(line.get_xdata())) == 48]
+    bands = [each for each in axes.collections if each.get_gid() == "pale-band"]
+    assert len(curves) == len(bands) == 2
+    for first, line, band in zip((0, 4), curves, bands, strict=True):
+        values = spread_by_hand("seeded", first)
+        known = values[1] > 0  # with two values of four in the noise there is no median
+        shown = np.asarray(line.get_ydata(), dtype=float)
+        assert np.array_equal(np.isfinite(shown), known)
+        np.testing.assert_allclose(shown[known], ((values[1] + values[2]) / 2)[known], rtol=1e-14)
+        corners = np.concatenate([np.asarray(path.vertices) for path in band.get_paths()])
+        for index in np.flatnonzero(values[0] > 0):
+            heights = corners[corners[:, 0] == index + 1, 1]
+            np.testing.assert_allclose([heights.min(), heights.max()], values[[0, 3], index], rtol=1e-14)
+        assert to_rgb(line.get_color()) == pytest.approx(np.ravel(band.get_facecolor())[:3])
+
+
+def test_a_band_that_holds_noise_reaches_down_to_where_the_noise_begins() -> None:
+    table = TABLES["seeded"]()
+    loud = [*table.series[0].errors[:40], *[1.0] * 8]
+    series = [replace(table.series[0], errors=loud), *table.series[1:]]
+    axes = draw("spectrum", replace(table, series=series)).axes[0]
+    [first, _] = [each for each in axes.collections if each.get_gid() == "pale-band"]
+    corners = np.concatenate([np.asarray(path.vertices) for path in first.get_paths()])
+    least = min(min(each.errors) / max(each.values) for each in series)
+    assert corners[corners[:, 0] == 42, 1].min() == pytest.approx(least)
+    assert corners[corners[:, 0] == 40, 1].min() > 100 * least
+    assert "Pale band" in reading_of("spectrum", drawn("seeded"))
+    assert "Pale band" not in reading_of("spectrum", drawn("three"))
 
 
 def test_curves_of_one_label_are_told_apart_by_what_differs() -> None:
@@ -372,7 +408,7 @@ def test_only_the_marks_of_a_figure_are_explained() -> None:
     everything = reading_of("spectrum").splitlines()
     marks = {"Curve", "Shaded band", "Grey dots", "Dashed line", "Light band", "Arrow", "Open arrow"}
     below = {"Lower panel", "Pale bars", "Grey line"}
-    assert {paragraph.partition(":")[0] for paragraph in everything} == marks | below
+    assert {paragraph.partition(":")[0] for paragraph in everything} == marks | below | {"Pale band"}
     shown = {name: {p.partition(":")[0] for p in reading_of("spectrum", drawn(name)).splitlines()} for name in TABLES}
     assert shown["causal"] == marks - {"Light band", "Open arrow"}
     assert shown["estimated"] == marks - {"Light band", "Arrow"}

@@ -61,7 +61,7 @@ def test_the_table_is_what_a_result_prints() -> None:
 def test_documents_hold_the_text_of_the_table(tmp_path: Path) -> None:
     saving.save(RESULT.table, tmp_path / "a.html", "spectrum")
     page = (tmp_path / "a.html").read_text("utf-8")
-    assert re.search(r"log10_sigma_min +−", page)
+    assert re.search(r"log10_sigma_min</th>\s*<td[^>]*>−", page)
     assert "The exact rank is" in page
 
 

@@ -1,15 +1,17 @@
 """What is said below a table is true of the table, whatever the table holds."""
 
 import re
+import statistics
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import rankscope as rs
 from rankscope.records import Record, Table
 from rankscope.report.sentences import sentences
-from tests.report.canned import HOSTILE, matrix, named, several, table, usual
+from tests.report.canned import HOSTILE, matrix, named, record, several, table, usual
 
 
 def said(found: Table) -> str:
@@ -230,9 +232,40 @@ def test_a_matrix_that_was_refused_is_not_counted_among_the_measured() -> None:
     assert "head 2" not in said(found)
 
 
-def test_seeds_have_a_summary_instead_of_sentences() -> None:
-    made_by = [rs.synthetic(n=8, d=3, seed=seed) for seed in range(3)]
-    assert sentences(rs.analyze(made_by).table) == []
+def test_seeds_are_summed_up_in_words() -> None:
+    table = rs.analyze([rs.synthetic(n=8, d=3, mask="causal", seed=seed) for seed in range(3)]).table
+    values = [float(record) for record in table if record.measure == "effective_rank"]
+    [said] = sentences(table)
+    found = re.fullmatch(
+        r"Over 3 seeds of causal softmax, its effective rank is ([\d.]+) ± ([\d.]+), its numerical rank is 8 and its "
+        r"exact rank is 8 for every seed\.",
+        said,
+    )
+    assert found is not None
+    assert float(found[1]) == pytest.approx(statistics.mean(values), abs=0.006)
+    assert float(found[2]) == pytest.approx(statistics.stdev(values), rel=0.05)
+
+
+def test_many_kinds_of_matrices_over_seeds_are_compared() -> None:
+    sources = [rs.synthetic(n=8, d=3, mask=f"window:{width}", seed=seed) for width in range(1, 6) for seed in (0, 1)]
+    said = sentences(rs.analyze(sources, measures="effective_rank").table)
+    assert len(said) == 4
+    assert said[-1].startswith("The mean effective rank runs from ")
+
+
+def test_heads_are_compared_with_chance() -> None:
+    base = {"null_mean": 3.0, "null_sd": 0.1, "null_count": 10}
+    records = [record("effective_rank", value, matrix=i, **base) for i, value in enumerate([1.0, 3.1, 2.9, 5.0])]
+    [_, said] = sentences(table(records, [matrix(i, f"head {i}") for i in range(4)]))
+    assert said.startswith("Of 4 effective ranks, 1 lie below and 1 above those of matched random attention, beyond")
+    assert "99.73 %" in said
+
+
+def test_a_small_value_of_a_triangular_matrix_is_not_called_rounding() -> None:
+    weights = np.tril(np.random.default_rng(0).random((40, 40))).astype(np.float32)
+    weights /= weights.sum(axis=1, keepdims=True)
+    # The least singular value is 10^−9.9 as substitution in the rationals confirms: the rank is 40 without rounding.
+    assert "rounding has made" not in " ".join(sentences(rs.analyze(weights).table))
 
 
 # -------------------------------------------------------------------------------------------------------------- signs

@@ -1,7 +1,6 @@
 """The lower panel of a spectrum: true values where they are, noise where it is, nothing where the two agree."""
 
 import math
-import re
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -16,10 +15,7 @@ from numpy.typing import NDArray
 
 import rankscope as rs
 from rankscope.records import Series, Table
-from rankscope.report.document import to_pdf
-from rankscope.report.figure import draw, reading_of, style, to_bytes
-from rankscope.report.figures import _pages
-from rankscope.report.save import to_text
+from rankscope.report.figure import draw, reading_of, to_bytes
 from tests.report.synthetic import (
     TABLES,
     attention,
@@ -341,70 +337,3 @@ def test_a_hostile_name_in_the_heading_is_no_formula_and_leaves_it_room() -> Non
     assert heading.get_text().endswith("dots are what LAPACK returns")
     assert not heading.get_parse_math()
     assert heading.get_window_extent().x1 < figure.bbox.x1
-
-
-# --- a page
-
-
-def row_count(pages: list[Figure]) -> list[int]:
-    return [sum(bool(text.get_text()) for text in page.texts) for page in pages]
-
-
-@pytest.mark.parametrize("name", DEEP)
-def test_a_figure_of_two_panels_and_its_explanation_share_a_page(name: str) -> None:
-    with style():
-        page, rest = _pages.figure_page(TABLES[name](), "spectrum", "Rank of attention")
-        page.draw_without_rendering()
-        boxes = [text.get_window_extent() for text in page.texts]
-        axes = [each.get_tightbbox() for each in page.axes]
-    assert rest == []
-    assert [paragraph.split()[0] for paragraph in reading_of("spectrum", page).splitlines()][-1] in ("Grey", "Lower")
-    said = " ".join(text.get_text() for text in page.texts[1:])
-    assert said == " ".join(reading_of("spectrum", page).split())
-    assert min(box.y0 for box in boxes) > 0.6 * page.dpi
-    assert max(box.x1 for box in boxes) < page.bbox.x1 - 0.8 * page.dpi
-    for box in axes:
-        assert box is not None
-        assert max(one.y1 for one in boxes[1:]) < box.y0
-        assert box.y1 < boxes[0].y0
-        assert box.x1 < page.bbox.x1
-
-
-@pytest.mark.parametrize("n", [64, 128])
-def test_the_document_of_an_analysis_has_a_page_for_the_figure_and_one_for_the_numbers(n: int) -> None:
-    table = rs.analyze(rs.synthetic(n=n, d=64, mask="causal"), spectrum="exact").table
-    assert "log10_singular_values" in [series.name for series in table.series]
-    content = to_pdf(table, to_text(table, "table"), "spectrum")
-    assert len(re.findall(rb"/Type /Page\b", content)) == 2
-
-
-def test_a_figure_of_one_panel_is_set_as_roomy_as_ever() -> None:
-    with style():
-        for name in ("causal", "three", "heads", "loose"):
-            page, rest = _pages.figure_page(TABLES[name](), "spectrum", "Rank of attention")
-            assert rest == []
-            assert {text.get_fontsize() for text in page.texts[1:]} == {8.5}
-
-
-def test_what_is_left_of_an_explanation_stands_above_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    with style():
-        whole, _ = _pages.figure_page(enclosed(), "spectrum", "Rank of attention")
-        monkeypatch.setattr(_pages, "FIGURE", (6.5, 5.6))  # as tall as the legend of many curves makes it
-        first, rest = _pages.figure_page(enclosed(), "spectrum", "Rank of attention")
-        assert [paragraph.split()[0] for paragraph in rest] == ["Lower", "Grey"]
-        numbers = [f"line {i}" for i in range(70)]
-        second, third = _pages.text_pages(numbers, rest)
-        (alone,) = _pages.text_pages([], rest)
-        second.draw_without_rendering()
-        boxes = [text.get_window_extent() for text in second.texts]
-    said = " ".join(text.get_text() for page in (first, second) for text in page.texts if text.get_text()[:4] != "line")
-    assert said == " ".join(text.get_text() for text in whole.texts)
-    assert [text.get_text() for page in (second, third) for text in page.texts if text.get_text()[:4] == "line"] == (
-        numbers
-    )
-    assert row_count([alone]) == [sum(not text.get_text().startswith("line") for text in second.texts)]
-    lines = [box for box, text in zip(boxes, second.texts, strict=True) if text.get_text().startswith("line")]
-    others = [box for box, text in zip(boxes, second.texts, strict=True) if not text.get_text().startswith("line")]
-    assert max(box.y1 for box in lines) < min(box.y0 for box in others)
-    assert min(box.y0 for box in boxes) > 0.6 * second.dpi
-    assert _pages.text_pages([], []) == []

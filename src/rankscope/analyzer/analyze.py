@@ -1,7 +1,7 @@
 """Every need computed once, every measure read from it: one operator in, its rows of a table out."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Optional, get_args
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from rankscope.analyzer.measure import MEASURES, Group, Measure
 from rankscope.analyzer.needs import Needs, ledger
 from rankscope.analyzer.numerics import Numerics
+from rankscope.analyzer.picture import picture
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.attention.operators import Operator
 from rankscope.attention.origin import Origin
@@ -56,9 +57,18 @@ def chosen(names: tuple[str, ...]) -> list[Measure]:
 
 
 def analyse(
-    operator: Operator, identity: int, measures: list[Measure], numerics: Numerics, *, certify: bool = False
+    operator: Operator,
+    identity: int,
+    measures: list[Measure],
+    numerics: Numerics,
+    *,
+    certify: bool = False,
+    blocks: int = 0,
 ) -> Analysed:
-    """Measure one matrix; the same needs serve all measures of the same subject."""
+    """Measure one matrix; the same needs serve all measures of the same subject.
+
+    Its picture has at most so many `blocks` in each direction, and there is none for 0.
+    """
     shared_ledger = ledger(numerics) if numerics.proves else None
     needs: dict[str, Needs] = {}
     records: list[Record] = []
@@ -76,6 +86,8 @@ def analyse(
     if numerics.spectrum == "exact" and not series:
         own = needs.setdefault(operator.subject, Needs(operator, numerics, shared_ledger))
         series |= {each.name: each for each in spectra(own, operator, identity)}
+    if blocks:
+        series |= {each.name: each for each in pictures(operator, identity, blocks)}
     certificate = None
     if certify:
         from rankscope.analyzer.certify import certificate_of
@@ -96,6 +108,14 @@ def spectra(needs: Needs, operator: Operator, identity: int) -> Iterator[Series]
         ends = [each for each in needs.spectrum.logs if each is not None]
         middles, halves = [(low + high) / 2 for low, high in ends], [(high - low) / 2 for low, high in ends]
         yield row("log10_singular_values", dict(enumerate(middles, 1)), halves, operator, identity)
+
+
+def pictures(operator: Operator, identity: int, blocks: int) -> Iterator[Series]:
+    """The means of the weights over blocks, row by row, if there are any to show."""
+    means = picture(operator, blocks)
+    if means is not None:
+        values = dict(enumerate(means.ravel().tolist(), 1))
+        yield replace(row("attention", values, [], operator, identity), columns=means.shape[1])
 
 
 def row(name: str, values: dict[int, float], errors: list[float], operator: Operator, identity: int) -> Series:

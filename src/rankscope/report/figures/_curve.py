@@ -193,7 +193,7 @@ def reason_for_none(matrix: Matrix, refusal: Record | None, spectra: list[Series
         return "this result holds no singular values"
     if any(any(series.errors) for series in own):
         return "no singular value rises above the bound of its error"
-    return "every singular value is exactly 0: there is nothing to draw on a logarithmic axis"
+    return "every singular value is exactly 0: there is nothing to draw"
 
 
 def refusals(table: Table) -> dict[int, Record]:

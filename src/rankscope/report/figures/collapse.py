@@ -26,6 +26,7 @@ from rankscope.report.cells import counted
 from rankscope.report.descent import Fit, Network, floors, networks
 from rankscope.report.figure import inscribe
 from rankscope.report.figures._text import GREY, INK, LINE, PALE, SMALL, WIDTH, Entry, number, remark, write_legend
+from rankscope.report.told import sole
 
 PLACE = 10
 FAR = -30.0  # log10 of a residual beyond which exponents are shown on a logarithmic scale
@@ -93,9 +94,9 @@ def label_of(measure: str, table: Table) -> str:
     """What the vertical axis shows."""
     if measure == "log10_rank1_residual":
         return "distance from rank one, relative"
-    row = {"first": "x_1", "minimiser": "x"}.get(table.study.get("centre", "mean"), r"\bar{x}")
+    row = {"mean": r"\bar{x}", "first": "x_1"}.get(sole(table.setting("centre")), "x")
     norm = rf"\|_{{{NORMS.get(measure, 'F')}}}"
-    divided = "" if table.study.get("absolute") else rf"\,/\,\|X{norm}"
+    divided = "" if table.setting("absolute") == [True] else rf"\,/\,\|X{norm}"
     return rf"residual  $\|X-1{row}^\top{norm}{divided}$"
 
 

@@ -3,6 +3,10 @@
 Curve: the singular values of a matrix, divided by the largest. Values that are exactly zero have no place on a
 logarithmic axis: the legend counts them.
 
+Pale band: from the least to the greatest value at each index, of matrices that differ in their seeds alone; the line
+in it is their median. A value in the noise counts as less than any other, so that a band which holds noise reaches
+down to where the noise begins.
+
 Shaded band: a computed value that lies here is smaller than the bound of its own error, and the bound of every other
 matrix of the figure. It is rounding, not the matrix. A script that counts such values, or multiplies them to a
 determinant, reports noise.
@@ -30,7 +34,6 @@ Grey line: below it, in the lower panel, what LAPACK returns is smaller than the
 
 from collections.abc import Sequence
 from itertools import cycle
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -46,9 +49,7 @@ from rankscope.errors import error
 from rankscope.records import Table
 from rankscope.report.figure import inscribe
 from rankscope.report.figures._curve import (
-    Array,
     Curve,
-    Flags,
     by_seed,
     check_spectra,
     curves_of,
@@ -57,6 +58,8 @@ from rankscope.report.figures._curve import (
 )
 from rankscope.report.figures._frame import frame
 from rankscope.report.figures._limits import draw_limits, ranks
+from rankscope.report.figures._noise import NOISE, counted, draw_noise, only
+from rankscope.report.figures._seeds import draw_spread, lowest_drawn, spread_of
 from rankscope.report.figures._tail import Stroke, add_panels, draw_tail
 from rankscope.report.figures._text import (
     GREY,
@@ -72,9 +75,7 @@ from rankscope.report.figures._text import (
 )
 
 PLACE = 10
-DOTS = 256  # noise says nothing more when more of it is drawn
 FEW = 8  # beyond this number, curves cannot be told apart by colour and dash
-NOISE = "values below their error bound"
 NAMED = 4  # so many means and products are named one by one
 
 # Means and products among many thin lines: apart from cividis and from the black median.
@@ -149,30 +150,25 @@ def draw_one(axes: Axes, curve: Curve) -> tuple[list[Entry], list[Stroke]]:
 
 
 def draw_few(axes: Axes, groups: list[list[Curve]]) -> tuple[list[Entry], list[Stroke]]:
-    """A handful of spectra, each with its own colour, dash and marker; those that differ in the seed share them."""
-    entries, strokes = [], []
+    """A handful of spectra, each with its own colour, dash and marker; those that differ in the seed are a band."""
+    entries: list[Entry] = []
+    strokes: list[Stroke] = []
+    floor = lowest_drawn(axes, [curve for group in groups for curve in group])
     for place, (group, name) in enumerate(zip(groups, names_of(groups), strict=True)):
-        first, *others = group
+        first = group[0]
         step = max(1, len(first.values) // 9)
         every = (step * (place + 1) // (len(groups) + 1), step)
         emphasis = 2.2 if first.series.over else 1.5
         (line,) = axes.plot(first.index, only(first.values, first.data), markevery=every, zorder=3, linewidth=emphasis)
-        for curve in others:
-            heights = only(curve.values, curve.data)
-            style: dict[str, Any] = {"color": line.get_color(), "linestyle": "-", "marker": "", "linewidth": 0.6}
-            strokes.append(Stroke(curve, *axes.plot(curve.index, heights, zorder=3, **style)))
-        if others:  # dashes of many thin lines make a blur: one marked line stands for the group
-            line.set_linewidth(0.6)
-            line.set_linestyle("-")
+        strokes += draw_spread(axes, line, group, floor) if len(group) > 1 else [Stroke(first, line)]
         line.set_gid(None if place else "curve")
         entries.append(Entry(line, name, facts(group)))
-        strokes.append(Stroke(first, line))
     return entries + draw_noise(axes, [curve for group in groups for curve in group], NOISE), strokes
 
 
 def facts(group: list[Curve]) -> str:
     """What the legend says of one of several curves, or of those that differ in the seed."""
-    found = [f"{len(group)} seeds"] if len(group) > 1 else []
+    found = [f"{len(group)} seeds (band) and their median"] if len(group) > 1 else []
     if ranks(group):
         found.append(ranks(group))
     if len(group) == 1 and group[0].log_hidden is not None:
@@ -203,10 +199,7 @@ def draw_many(figure: Figure, axes: Axes, curves: list[Curve]) -> tuple[list[Ent
     what = f"{len(heads)} {'heads' if aggregates else 'spectra'}"
     entries = [Entry(samples[len(heads) // 2], "", what + ", coloured by layer" * (len(set(colours)) > 1))]
     if len({len(curve.values) for curve in heads}) == 1 < len(heads):
-        # A value in the noise counts as less than any other: where most are noise, the median is not known.
-        median = np.median([np.where(curve.data, curve.values, 0.0) for curve in heads], axis=0)
-        drawn = only(median, median > 0)
-        (line,) = axes.plot(heads[0].index, drawn, color="black", linestyle="--", marker="", zorder=5)
+        (line,) = axes.plot(*spread_of(heads)[:3:2], color="black", linestyle="--", marker="", zorder=5)
         entries.append(Entry(line, "", f"median of the {len(heads)} heads" if aggregates else "their median"))
     named, strokes = draw_aggregates(axes, aggregates)
     entries += named + draw_noise(axes, curves, NOISE)
@@ -262,25 +255,6 @@ def colour_by_layer(figure: Figure, axes: Axes, layers: Sequence[int | None]) ->
     return [to_hex(colour) for colour in scale.to_rgba(np.asarray(known))]
 
 
-def draw_noise(axes: Axes, curves: list[Curve], words: str) -> list[Entry]:
-    """Loose grey dots where a value is below the bound of its error; nothing joins them, since nothing does."""
-    places = np.concatenate([curve.index[curve.noise] for curve in curves])
-    heights = np.concatenate([curve.values[curve.noise] for curve in curves])
-    seen = heights >= axes.get_ylim()[0]
-    if not heights.size:
-        return []
-    deeper = all(curve.truth.any() for curve in curves if curve.noise.any())
-    lost = np.count_nonzero(~seen & (heights > 0) if deeper else ~seen)
-    if not seen.any():
-        dot = Line2D([], [], linestyle="", marker=".", markersize=2.5, color=PALE)
-        return [Entry(dot, "", f"{words}: noise")] if deeper else [remark(f"{words} and below this axis: noise")]
-    places, heights = places[seen], heights[seen]
-    step = max(1, len(places) // DOTS)
-    (dots,) = axes.plot(places[::step], heights[::step], ".", markersize=2.5, color=PALE, zorder=2, gid="grey-dots")
-    note = f" ({lost} {'in the lower panel alone' if deeper else 'below this axis'})" if lost else ""
-    return [Entry(dots, "", f"{words}: noise{note}")]
-
-
 # --- small things -----------------------------------------------------------------------------------------------
 
 
@@ -288,14 +262,3 @@ def without_curve(table: Table, curves: list[Curve]) -> list[Entry]:
     """A remark on the matrices that have no curve."""
     missing = len({matrix.id for matrix in table.matrices} - {curve.matrix.id for curve in curves})
     return [remark(f"{missing} of {len(table.matrices)} matrices: no value to draw")] if missing else []
-
-
-def only(numbers: Array, wanted: Flags) -> Array:
-    """`numbers` with a gap where they are not wanted."""
-    return np.where(wanted, numbers, np.nan)
-
-
-def counted(flags: Flags) -> str:
-    """`1 value`, `2 values`."""
-    number = int(flags.sum())
-    return f"{number} value" if number == 1 else f"{number} values"
