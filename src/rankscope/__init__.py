@@ -49,7 +49,9 @@ if TYPE_CHECKING:
     from rankscope.records import Reading as Reading
     from rankscope.records import Record as Record
     from rankscope.records import Table as Table
+    from rankscope.report.reports import report as report
     from rankscope.result import Result as Result
+    from rankscope.result import read as read
     from rankscope.study import Study as Study
     from rankscope.study import analyze as analyze
     from rankscope.study import certificate as certificate
@@ -60,8 +62,8 @@ if TYPE_CHECKING:
     from rankscope.study import spectrum as spectrum
     from rankscope.verify import verify as verify
 
-SUBPACKAGES = ("attention", "testing", "verify")
-"""Modules that are public names themselves; the packages `attention` and `verify` can be called."""
+SUBPACKAGES = ("attention", "report", "testing", "verify")
+"""Modules that are public names themselves; the packages `attention`, `report` and `verify` can be called."""
 
 HOMES = {
     "analyzer.determinant": ["LogDet"],
@@ -98,7 +100,7 @@ HOMES = {
     "records": ["Reading", "Record", "Table"],
     "certificates": ["Certificate"],
     "deep": ["depth"],
-    "result": ["Result"],
+    "result": ["Result", "read"],
     "study": ["Study", "analyze", "certificate", "compare", "logdet", "run", "singular_values", "spectrum"],
 }
 """Where each public name lives. Every measure is public too, under its own name."""

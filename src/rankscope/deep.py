@@ -21,8 +21,9 @@ from rankscope.generators.network import DESIGNS, OF_MLP, Stack
 from rankscope.records import Record, Table
 from rankscope.registry import nearest
 from rankscope.result import Result
-from rankscope.study import affordable, in_threads, named
+from rankscope.study import named
 from rankscope.walk import Walk, matrix_of
+from rankscope.workers import affordable, in_threads
 
 
 def run_depth(study: DepthStudy, *, workers: int | None = None, timing: bool = False) -> Result:

@@ -13,7 +13,7 @@ ENCLOSABLE: Final = ("rank", "determinant", "spectrum")
 
 def lacking(table: Table, guarantee: Literal["proved", "enclosed"]) -> tuple[str, str] | None:
     """What lacks the guarantee and what to do, as the two halves of an error; None if nothing does."""
-    named = table.study["measures"]
+    named = any(table.setting("measures"))
     judged = [record for record in table if named or able(record, guarantee)]
     allowed = ("proved",) if guarantee == "proved" else ("proved", "enclosed")
     found = [record for record in judged if record.guarantee not in allowed or left_open(record)]
@@ -48,6 +48,6 @@ def remedy(table: Table, found: list[Record], guarantee: Literal["proved", "encl
         return "leave out measures of rows and scores, which are estimates: name others with -m"
     if guarantee == "proved" and any(record.measure not in PROVABLE for record in found):
         return f"they can be enclosed at most: name {' and '.join(PROVABLE)} with -m, or require enclosed"
-    if not (table.study["prove"] or table.study["spectrum"] == "exact"):
+    if table.setting("prove") != [True] and table.setting("spectrum") != ["exact"]:
         return "add --prove (prove=True)"
     return "give a larger --budget; -v says what was not tried"

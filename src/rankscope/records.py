@@ -176,6 +176,12 @@ class Table:
         """Whether it is that of a study of depth: its rows stand for networks."""
         return any(matrix.network is not None for matrix in self.matrices)
 
+    def setting(self, name: str) -> list[Any]:
+        """What the study says of `name`: one value, one of each study that was merged, or none where none is known."""
+        studies = self.study.get("studies", [self.study])
+        said = [each[name] for each in studies if name in each]
+        return [value for place, value in enumerate(said) if value not in said[:place]]
+
     def of(self, matrix: Matrix) -> list[Record]:
         """The records of one matrix, in the order in which they were measured."""
         return [record for record in self.records if record.matrix == matrix.id]

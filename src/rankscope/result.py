@@ -1,5 +1,6 @@
 """The result of a study: a table that shows itself, saves itself, and says what it lacks."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,11 +62,13 @@ class Result:
     def save(self, path: str | Path, *, figure: str | None = None) -> None:
         """Write the result; the suffix is the format: .json .csv .parquet .md .tex .png .svg .pdf .html.
 
-        The file is complete under its name, or the earlier one is left as it was.
+        The file is complete under its name, or the earlier one is left as it was. What its reader should know, such as
+        letters that no font here has, is a warning.
         """
         from rankscope.report.save import save
 
-        save(self.table, Path(path), figure)
+        for note in save(self.table, Path(path), figure):
+            warnings.warn(note, stacklevel=2)
 
     def certify(self, path: str | Path) -> list[Path]:
         """Write the certificates, of several matrices each with its number: name-0.json …; what was written.
@@ -105,6 +108,23 @@ class Result:
         return str(self)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        from rankscope.report.table import to_html
+        from rankscope.report.notebook import to_html
 
         return {"text/plain": str(self), "text/html": to_html(self.table)}
+
+
+def read(path: str | Path) -> Result:
+    """A result that was saved as .json, .csv or .parquet; only JSON holds spectra and other series.
+
+    Raises:
+        FormatError: a file that holds no result.
+
+    >>> import tempfile, rankscope as rs
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     rs.analyze([[1.0, 0.0], [0.5, 0.5]]).save(folder + "/result.json")
+    ...     read(folder + "/result.json")["rank_exact"].value
+    2
+    """
+    from rankscope.saved import read as table_of
+
+    return Result(table_of(Path(path)))

@@ -1,6 +1,5 @@
 """A study says what is to be measured of what; running it gives a result. Here generators, analyzer and report meet."""
 
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -14,10 +13,11 @@ from rankscope.analyzer.determinant import LogDet
 from rankscope.analyzer.determinant import logdet as determinant_of
 from rankscope.analyzer.measure import Measure
 from rankscope.analyzer.numerics import BUDGET, Numerics, numerics_of
+from rankscope.analyzer.picture import resolutions
 from rankscope.analyzer.rank import RULES
 from rankscope.analyzer.spectrum import Spectrum
 from rankscope.analyzer.spectrum import spectrum as spectrum_of
-from rankscope.arrays import DENSE_COPIES, Float64, available_memory, blas_threads
+from rankscope.arrays import VERSIONS, Float64, blas_threads
 from rankscope.attention.existing import single
 from rankscope.attention.operators import Operator
 from rankscope.errors import RankscopeError, UsageError, error
@@ -26,6 +26,7 @@ from rankscope.generators.stack import Job, Synthetic, Work
 from rankscope.records import Record, Table, mean_and_deviation
 from rankscope.registry import nearest
 from rankscope.result import Result
+from rankscope.workers import affordable, in_threads
 
 if TYPE_CHECKING:
     from rankscope.certificates import Certificate
@@ -52,7 +53,8 @@ class Study:
 
     `blas_threads` other than 1 lets results depend on the number of threads, and is recorded. With `certify` what is
     proved of each matrix is kept as a certificate. `null` is the number of matched random matrices that each one is
-    compared with, and `null_d` the head size of those for bare matrices.
+    compared with, and `null_d` the head size of those for bare matrices. With `pictures` the result holds the matrices
+    themselves, as means over blocks.
     """
 
     sources: tuple[Source, ...]
@@ -62,9 +64,10 @@ class Study:
     certify: bool = False
     null: int = 0
     null_d: int | None = None
+    pictures: bool = False
 
     def described(self) -> dict[str, Any]:
-        """The study as plain data."""
+        """The study as plain data; pictures are named only where there are some: they change no number."""
         return {
             "sources": [source.described() for source in self.sources],
             "measures": list(self.measures),
@@ -72,6 +75,7 @@ class Study:
             "blas_threads": self.blas_threads,
             "null": self.null,
             "null_d": self.null_d,
+            **({"pictures": True} if self.pictures else {}),
         }
 
 
@@ -93,10 +97,11 @@ def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Re
     works = [source.work() for source in study.sources]
     jobs = [job for work in works for job in work.jobs]
     count = affordable([job.shape for job in jobs], workers)
+    blocks = resolutions([(job.origin, job.shape) for job in jobs]) if study.pictures else [0] * len(jobs)
     with blas_threads(study.blas_threads):
         found = in_order(
             jobs,
-            partial(analysed, study=study, measures=measures),
+            partial(analysed, study=study, measures=measures, blocks=blocks),
             count,
             measures,
         )
@@ -106,14 +111,17 @@ def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Re
         [record for each in found for record in each.records],
         [series for each in found for series in each.series],
         {"seconds": time.perf_counter() - started, "workers": count} if timing else None,
+        versions=VERSIONS,
     )
     certificates = {each.matrix.id: each.certificate for each in found if each.certificate is not None}
     return Result(table, tuple(note for work in works for note in work.notes), certificates)
 
 
-def analysed(operator: Operator, identity: int, study: Study, measures: list[Measure]) -> Analysed:
+def analysed(
+    operator: Operator, identity: int, study: Study, measures: list[Measure], blocks: Sequence[int]
+) -> Analysed:
     """The analysis of one matrix, beside that of matched random ones where the study asks for them."""
-    found = analyse(operator, identity, measures, study.numerics, certify=study.certify)
+    found = analyse(operator, identity, measures, study.numerics, certify=study.certify, blocks=blocks[identity])
     if not study.null:
         return found
     from rankscope.generators.null import matched
@@ -160,23 +168,6 @@ def in_order(
     return found
 
 
-def in_threads(one: Callable[[T], U], all: Sequence[T], workers: int) -> list[U]:
-    """What a function gives for each, in their order, by as many threads as there are workers."""
-    if workers == 1:
-        return [one(each) for each in all]
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(one, all))
-
-
-def affordable(shapes: Sequence[tuple[int, int]], workers: int | None) -> int:
-    """How many matrices are analysed at once: as many as asked for, or the cores, and never more than fit in memory."""
-    largest = max((rows * columns for rows, columns in shapes), default=1)
-    fitting = int(0.8 * available_memory() / (8 * DENSE_COPIES * max(largest, 1)))
-    return max(1, min(workers or len(os.sched_getaffinity(0)), len(shapes), fitting))
-
-
 def analyze(
     matrices: Any,
     *,
@@ -189,6 +180,7 @@ def analyze(
     certify: bool = False,
     null: int = 0,
     null_d: int | None = None,
+    pictures: bool = False,
     workers: int | None = None,
 ) -> Result:
     """Measure a matrix, or several: every rank, the determinant, the spectrum and the rows.
@@ -205,6 +197,7 @@ def analyze(
         certify: prove, and keep what is proved as `result.certificates`.
         null: how many matched random matrices to measure beside each one: see `generators.null`.
         null_d: the head size of those for bare matrices; none for independent logits.
+        pictures: keep the matrices themselves, as means over at most 128 × 128 blocks, for the figure "attention".
         workers: how many matrices to analyse at once; the result does not depend on it.
 
     Raises:
@@ -217,7 +210,8 @@ def analyze(
     """
     names = named(measures)
     numerics = numerics_of(rule, rtol, prove or certify, budget, spectrum)
-    study = Study((InMemory(tuple(in_memory(matrices))),), names, numerics, certify=certify, null=null, null_d=null_d)
+    source = InMemory(tuple(in_memory(matrices)))
+    study = Study((source,), names, numerics, certify=certify, null=null, null_d=null_d, pictures=pictures)
     return run(study, workers=workers)
 
 
@@ -245,6 +239,7 @@ def compare(
     budget: float | None = None,
     spectrum: Literal["lapack", "exact"] = "lapack",
     null: int = 0,
+    pictures: bool = False,
     workers: int | None = None,
     **options: Any,
 ) -> Result:
@@ -254,13 +249,14 @@ def compare(
 
     Args:
         mask: a mask or several: names, or `Mask` values.
-        measures: as in `analyze`, and so are rule, rtol, prove, budget, spectrum, null and workers.
+        measures: as in `analyze`, and so are rule, rtol, prove, budget, spectrum, null, pictures and workers.
         rule: as in `analyze`.
         rtol: as in `analyze`.
         prove: as in `analyze`.
         budget: as in `analyze`.
         spectrum: as in `analyze`.
         null: as in `analyze`.
+        pictures: as in `analyze`.
         workers: as in `analyze`.
         **options: those of `Synthetic`; a list is tried through, together with every other.
 
@@ -276,7 +272,7 @@ def compare(
     listed = {name: list(value) if isinstance(value, list | tuple) else [value] for name, value in every.items()}
     sources = tuple(Synthetic(**dict(zip(listed, chosen, strict=True))) for chosen in product(*listed.values()))
     numerics = numerics_of(rule, rtol, prove, budget, spectrum)
-    return run(Study(sources, named(measures), numerics, null=null), workers=workers)
+    return run(Study(sources, named(measures), numerics, null=null, pictures=pictures), workers=workers)
 
 
 def named(measures: str | Iterable[str]) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ before stays until that moment. A device, a pipe or a folder is refused: renamin
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rankscope.errors import error
@@ -15,32 +16,59 @@ from rankscope.errors import error
 
 def atomic_write(path: Path, content: bytes) -> None:
     """Write `content` to `path`; raises RS502 with the reason and leaves the earlier file as it was."""
-    given, path = path, Path(os.path.realpath(path))
+    atomic_write_all({path: content})
+
+
+def atomic_write_all(contents: Mapping[Path, bytes]) -> None:
+    """Write several files that belong together: none is renamed before all are on the disk.
+
+    Raises:
+        StoreError: RS502, with the reason; a file that was not renamed yet is left as it was.
+    """
+    temporaries: dict[Path, tuple[Path, Path]] = {}
+    try:
+        for given, content in contents.items():
+            with blamed(given):
+                path = regular(given)
+                temporary = path.with_name(f".{path.name[:40]}.tmp-{secrets.token_hex(8)}")
+                temporaries[given] = temporary, path
+                with temporary.open("xb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+        for given, (temporary, path) in temporaries.items():
+            with blamed(given):
+                temporary.replace(path)
+                folder = os.open(path.parent, os.O_RDONLY)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
+    finally:
+        for temporary, _ in temporaries.values():
+            with suppress(OSError):
+                temporary.unlink()
+
+
+@contextmanager
+def blamed(given: Path) -> Iterator[None]:
+    """What the system refuses here is an error of this file."""
+    try:
+        yield
+    except OSError as reason:
+        raise refused(given, reason) from reason
+
+
+def regular(given: Path) -> Path:
+    """Where a file that is written under the name `given` stands; what is not a regular file is refused."""
+    path = Path(os.path.realpath(given))
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
-        mode = stat.S_IFREG
-    except OSError as reason:
-        raise refused(given, reason) from reason
+        return path
     if not stat.S_ISREG(mode):
         raise error("RS502", f"{str(given)!r} is not a regular file", "give the name of a file")
-    temporary = path.with_name(f".{path.name[:40]}.tmp-{secrets.token_hex(8)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as reason:
-        raise refused(given, reason) from reason
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    return path
 
 
 def check_folder(path: Path) -> None:

@@ -23,8 +23,47 @@ def labels(document: Any) -> list[str]:
 def test_lists_are_written_with_commas_or_by_repetition() -> None:
     commas = document_of("--mask", "bidirectional,causal,prefix:4")
     repeated = document_of("--mask", "bidirectional", "--mask", "causal", "--mask", "prefix:4")
-    assert commas == repeated
+    assert {**commas, "command": ""} == {**repeated, "command": ""}
     assert labels(commas) == ["bidirectional softmax", "causal softmax", "prefix:4 softmax"]
+
+
+def sizes(document: Any) -> list[tuple[int, int, float]]:
+    return [(matrix["rows"], matrix["d"], matrix["scale"]) for matrix in document["matrices"]]
+
+
+def test_every_size_meets_every_other() -> None:
+    options = ["--mask", "causal", "--scale", "0.5,2", "-m", "hoyer", "-f", "json"]
+    commas = called("compare", "--n", "4,8", "--d", "2,3", *options)
+    repeated = called("compare", "--n", 4, "--n", 8, "--d", 2, "--d", 3, *options)
+    found = strict_json(commas.raw)
+    assert {**found, "command": ""} == {**strict_json(repeated.raw), "command": ""}
+    assert sizes(found) == [(n, d, scale) for n in (4, 8) for d in (2, 3) for scale in (0.5, 2.0)]
+
+
+def test_a_size_among_others_is_the_one_that_it_is_alone() -> None:
+    options = ["--d", 3, "--mask", "causal", "-m", "effective_rank", "-f", "json"]
+    both = strict_json(called("compare", "--n", "5,9", *options).raw)
+    for number, n in enumerate((5, 9)):
+        [alone] = strict_json(called("compare", "--n", n, *options).raw)["records"]
+        assert both["records"][number] == {**alone, "matrix": number}
+
+
+@pytest.mark.parametrize("more", [[], ["--seeds", "0:2"]], ids=["one seed", "seeds"])
+def test_the_table_says_which_size_a_number_belongs_to(more: list[str]) -> None:
+    options = ["--mask", "causal,bidirectional", "--n", "8,12", "--d", "2,4,6", "-m", "effective_rank", *more]
+    lines = called("compare", *options).stdout.splitlines()
+    named = [f"{mask} softmax n {n} d {d}" for mask in ("causal", "bidirectional") for n in (8, 12) for d in (2, 4, 6)]
+    for name in named:
+        assert len([line for line in lines if line == name or line.startswith(f"{name} ")]) == 1, name
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_few_sizes_stand_side_by_side() -> None:
+    done = called("compare", "--mask", "causal", "--n", "8,12", "--d", 2, "-m", "effective_rank")
+    head = done.stdout.partition("effective_rank")[0]
+    assert "causal softmax n 8" in head
+    assert "causal softmax n 12" in head
+    assert done.stdout.startswith("2 matrices   d 2")
 
 
 def test_without_masks_both_kinds_of_attention_are_compared() -> None:
@@ -123,6 +162,10 @@ def refusals() -> list[tuple[list[str], int, str]]:
         (["--mask", ","], 2, "mask"),
         (["--seeds", "5"], 0, ""),
         (["--n", "0"], 2, "at least 1"),
+        (["--n", "64,x"], 2, "--n x. Give a whole number, or several"),
+        (["--n", "64,"], 2, "an empty name in --n"),
+        (["--d", "2.5"], 2, "--d 2.5. Give a whole number, or several"),
+        (["--n", "8", "--d", "4,0"], 2, "at least 1"),
         (["file.npy"], 2, "file.npy"),
         (["--plan", "heads"], 2, "even number of heads"),
     ]

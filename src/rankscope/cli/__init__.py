@@ -14,6 +14,7 @@ COMMANDS = {
     "analyze": "analyze",
     "compare": "compare",
     "depth": "depth",
+    "report": "report",
     "verify": "verify",
     "list": "listing",
     "doctor": "doctor",

@@ -28,6 +28,7 @@ Key = Annotated[
 
 
 def analyze(
+    context: typer.Context,
     file: FilePath = None,
     n: o.N = None,
     d: o.D = None,
@@ -80,6 +81,7 @@ def analyze(
     """
     o.set_threads(blas_threads)
     from rankscope.analyzer.numerics import numerics_of
+    from rankscope.report.save import wants_pictures
     from rankscope.study import Source, Study
 
     o.run_plugins(plugin)
@@ -107,8 +109,10 @@ def analyze(
         certify=certificate is not None,
         null=o.null_count(null, null_seeds),
         null_d=of_null,
+        pictures=wants_pictures(output, figure),
     )
     showing = Showing(
+        command=o.command_of(context),
         format=format,
         outputs=output,
         figure=figure,

@@ -1,4 +1,4 @@
-"""`rankscope compare`: masks, kernels, positions, ensembles, scales and plans side by side, under equal conditions."""
+"""`rankscope compare`: masks, kernels, positions, ensembles, scales, sizes and plans side by side, all else equal."""
 
 from itertools import product
 from typing import Annotated, Any
@@ -10,9 +10,9 @@ from rankscope.cli.output import Showing, run_and_show
 from rankscope.errors import error
 
 
-def several(flag: str, default: str) -> Any:
+def several(flag: str, default: str, plural: str = "") -> Any:
     """An option that takes a list."""
-    plural = f"{flag.removeprefix('--').capitalize()}s"
+    plural = plural or f"{flag.removeprefix('--').capitalize()}s"
     text = f"{plural} (repeatable, or with commas). (default: {default})"
     return typer.Option(flag, help=text, rich_help_panel=o.MATRIX)
 
@@ -23,17 +23,20 @@ Positions = Annotated[list[str] | None, several("--position", "none")]
 Ensembles = Annotated[list[str] | None, several("--ensemble", "gaussian")]
 Plans = Annotated[list[str] | None, several("--plan", "uniform")]
 Scales = Annotated[list[str] | None, several("--scale", "1")]
+Ns = Annotated[list[str] | None, several("--n", "512", "Numbers of tokens")]
+Ds = Annotated[list[str] | None, several("--d", "64", "Head sizes")]
 
 
 def compare(
+    context: typer.Context,
     mask: Masks = None,
     kernel: Kernels = None,
     position: Positions = None,
     ensemble: Ensembles = None,
     scale: Scales = None,
     plan: Plans = None,
-    n: o.N = None,
-    d: o.D = None,
+    n: Ns = None,
+    d: Ds = None,
     init: o.Init = None,
     shared: o.Shared = False,
     heads: o.Heads = None,
@@ -64,23 +67,28 @@ def compare(
     plugin: o.Plugin = None,
     debug: o.Debug = False,
 ) -> None:
-    """The same queries and keys under several masks, kernels, positions or scales, or several ensembles, side by side.
+    """The same queries and keys under several masks, kernels, positions or scales, or several sizes, side by side.
 
     rankscope compare --mask bidirectional,causal,prefix:128
+
+    rankscope compare --mask causal --n 64,128,256 --d 16,64 -o ranks.png --figure scaling
 
     rankscope compare --mask causal --kernel softmax,linear,retnet,delta -m effective_rank,offdiagonal_rank
     """
     o.set_threads(blas_threads)
     from rankscope.analyzer.numerics import numerics_of
+    from rankscope.report.save import wants_pictures
     from rankscope.study import Study
 
     o.run_plugins(plugin)
     made = {
-        "n": n, "d": d, "init": init, "shared": shared or None, "heads": heads, "kv_heads": kv_heads, "layers": layers,
+        "init": init, "shared": shared or None, "heads": heads, "kv_heads": kv_heads, "layers": layers,
         "queries": queries, "dtype": dtype, "empty_rows": empty_rows,
     }  # fmt: skip
     listed = o.split("--plan", plan), o.split("--mask", mask)
     varied: dict[str, list[Any]] = {
+        "n": [count_of(each, "--n") for each in o.split("--n", n)] or [None],
+        "d": [count_of(each, "--d") for each in o.split("--d", d)] or [None],
         "ensemble": o.split("--ensemble", ensemble) or ["gaussian"],
         "scale": [number_of(each) for each in o.split("--scale", scale)] or [None],
         "kernel": o.split("--kernel", kernel) or ["softmax"],
@@ -93,10 +101,22 @@ def compare(
     )
     numerics = numerics_of(rule, rtol, prove, budget, spectrum)
     study = Study(
-        sources, tuple(o.split("--measure", measure)), numerics, blas_threads, null=o.null_count(null, null_seeds)
+        sources,
+        tuple(o.split("--measure", measure)),
+        numerics,
+        blas_threads,
+        null=o.null_count(null, null_seeds),
+        pictures=wants_pictures(output, figure),
     )
     showing = Showing(
-        format=format, outputs=output, figure=figure, require=require, quiet=quiet, verbose=verbose, timing=timing
+        command=o.command_of(context),
+        format=format,
+        outputs=output,
+        figure=figure,
+        require=require,
+        quiet=quiet,
+        verbose=verbose,
+        timing=timing,
     )
     run_and_show(study, showing, workers)
 
@@ -119,3 +139,11 @@ def number_of(text: str, flag: str = "--scale") -> float:
         return float(text)
     except ValueError:
         raise error("RS002", f"{flag} {text}", "give a number, or several separated by commas") from None
+
+
+def count_of(text: str, flag: str) -> int:
+    """A whole number that was typed in a list."""
+    try:
+        return int(text)
+    except ValueError:
+        raise error("RS002", f"{flag} {text}", "give a whole number, or several separated by commas") from None

@@ -84,6 +84,7 @@ Dtype = Annotated[
 
 
 def depth(
+    context: typer.Context,
     mask: Annotated[list[str] | None, several("--mask", "bidirectional")] = None,
     n: o.N = None,
     d: o.D = None,
@@ -173,7 +174,15 @@ def depth(
         product,
         blas_threads=blas_threads,
     )
-    showing = Showing(format=format, outputs=output, figure=figure, quiet=quiet, verbose=verbose, timing=timing)
+    showing = Showing(
+        command=o.command_of(context),
+        format=format,
+        outputs=output,
+        figure=figure,
+        quiet=quiet,
+        verbose=verbose,
+        timing=timing,
+    )
     show_result(lambda: run_depth(study, workers=workers, timing=timing), showing)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -196,6 +197,26 @@ def run_plugins(paths: list[Path] | None) -> None:
         except Exception as reason:  # a user's own file can fail in any way
             given = f"the plug-in {path.name!r} failed: {type(reason).__name__}: {reason}"
             raise error("RS005", given, "mend it; --debug shows where it failed") from reason
+
+
+SHOWING = ("format", "output", "figure", "quiet", "verbose", "timing", "workers", "debug")
+"""Options that say what is shown, written and logged, and by how many threads, but do not change a number."""
+
+
+def command_of(context: typer.Context) -> str:
+    """What was typed, as far as it decides the numbers, with the names of files without their folders."""
+    words = ["rankscope", context.info_name or ""]
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        value: Any = context.params.get(name)
+        source = context.get_parameter_source(name)
+        if name in SHOWING or source is None or source.name != "COMMANDLINE":
+            continue
+        flags = [max(parameter.opts, key=len)] if parameter.param_type_name == "option" else []
+        is_path = "Path" in type(parameter.type).__name__
+        for each in value if isinstance(value, list | tuple) else [value]:
+            words += flags if each is True else [*flags, Path(each).name if is_path else str(each)]
+    return shlex.join(words)
 
 
 def split(option: str, values: list[str] | None) -> list[str]:

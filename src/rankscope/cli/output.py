@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -33,8 +33,12 @@ def check_outputs(outputs: list[Path] | None, figure: str | None) -> list[Path]:
 
 @dataclass(frozen=True, kw_only=True)
 class Showing:
-    """What becomes of a result: where it is printed and written, and which guarantee it must have."""
+    """What becomes of a result: where it is printed and written, and which guarantee it must have.
 
+    `command` is what was typed to make it.
+    """
+
+    command: str
     format: str
     outputs: list[Path] | None = None
     figure: str | None = None
@@ -54,17 +58,19 @@ def run_and_show(study: "Study", showing: Showing, workers: int | None) -> None:
 
 def show_result(made: Callable[[], "Result"], showing: Showing) -> None:
     """Make a result, write its files, print its table; exit status 3 when something had to be left out."""
-    from rankscope.report.save import takes_figure
+    from rankscope.report.save import save, takes_figure
 
     paths = check_outputs(showing.outputs, showing.figure)
     if showing.certificate is not None:
         check_certificate(showing.certificate, paths)
     gc.enable()
     result = made()
+    result = replace(result, table=replace(result.table, command=showing.command))
     if not showing.quiet:
         show(result, showing.format)
     for path in paths:
-        result.save(path, figure=showing.figure if takes_figure(path) else None)
+        for note in save(result.table, path, showing.figure if takes_figure(path) else None):
+            print(f"rankscope: {note}", file=sys.stderr)
     if showing.certificate is not None:
         tell_certificates(result, showing.certificate)
     tell(result, showing.format, paths, showing.verbose)

@@ -1,118 +1,183 @@
-"""A result as one file for a reader: the figure, how to read it, and the numbers, as PDF or as HTML.
+"""A result as one file for a reader: PDF and pages as PNG, typeset by typst; HTML, made by jinja2.
 
-The PDF is made by matplotlib alone: A4 pages, the numbers as they stand in a terminal of 80 columns. The HTML is one
-file that loads nothing and runs nothing: the figure is drawn in it, its policy forbids the rest. Both hold the same
-bytes whenever they are made of the same result, and neither trusts a label.
+All are made of the same content, hold the same bytes whenever they are made of the same result, load nothing and trust
+no label: templates are files of this package, and what came from data enters them as data alone.
 """
 
-import html
-from typing import Final
+import base64
+import hashlib
+import json
+import re
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from rankscope import __version__
-from rankscope.errors import UsageError
-from rankscope.records import Table
-from rankscope.report.figure import columns, draw, help_of, reading_of, to_bytes, visible, without_figure
+from rankscope.report.content import Content, cleaned
+from rankscope.report.figure import FALLBACK_FONTS
 
-TITLE: Final = "Rank of attention"
-COLUMNS: Final = 80
-CONTINUED: Final = "  ↳ "
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
-PAGE_STYLE: Final = """
-:root { color-scheme: light dark; }
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif;
-  color: #222; background: #fff; }
-h1 { font-size: 1.4rem; overflow-wrap: anywhere; }
-figure { margin: 1.5rem 0; }
-.drawing { padding: 0.75rem; border: 1px solid #ddd; border-radius: 6px; background: #fff; }
-.drawing svg { display: block; width: 100%; height: auto; }
-figcaption { margin-top: 0.75rem; color: #555; }
-pre { overflow-x: auto; padding: 1rem; border-radius: 6px; background: #f4f4f4;
-  font: 0.85rem/1.4 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }
-footer { margin-top: 2rem; font-size: 0.85rem; color: #666; }
-@media (prefers-color-scheme: dark) {
-  body { color: #ddd; background: #161616; }
-  pre { background: #232323; }
-  .drawing { border-color: #444; }
-  figcaption, footer { color: #aaa; }
-}
-@media (min-width: 48rem) { pre { white-space: pre-wrap; overflow-wrap: anywhere; } }
-@media print { pre { white-space: pre-wrap; overflow-wrap: anywhere; } }
-"""
+TEMPLATES: Final = Path(__file__).with_name("templates")
+STANDARDS: Final = ["a-2a", "ua-1"]
+"""PDF/A-2a for archives and PDF/UA-1 for readers who do not see."""
+
+PIXELS: Final = 144
+"""Pixels for each inch of a page as PNG."""
+
+WHOLE: Final = ("formula", "spoken", "alternative", "commands", "study")
+"""Texts whose words are never broken: a command must work when it is copied."""
+
+BREAK: Final = "\N{ZERO WIDTH SPACE}"
+UNBROKEN: Final = 16
+"""Letters of a word after which a line of a PDF may break."""
 
 
-def to_pdf(table: Table, text: str, name: str) -> bytes:
-    """A PDF: the figure `name` of `table` and how to read it, then `text` on as many pages as it takes."""
-    from rankscope.report.figures import _pages
+def to_pdf(content: Content) -> tuple[bytes, list[str]]:
+    """A document as PDF, and what its maker should know, such as characters that no font has."""
+    from typst import TypstError
 
-    rows = [row for line in lines_of(text) for row in folded(_pages.drawable(line))]
-    return _pages.pdf(table, rows, name, headline="Rank collapse" if table.over_depth else TITLE, title=heading(table))
+    files, options = prepared(content)
+    try:
+        return compiled(files, pdf_standards=STANDARDS, **options), []
+    except TypstError as refusal:
+        # What no font has, and letters that a font joins into one, cannot stand in PDF/A.
+        missing = re.search(r"the text (.+) could not be displayed", str(refusal))
+        if missing is None and "missing codepoints" not in str(refusal):
+            raise
+        reason = "a label has letters that it cannot hold"
+        if missing is not None:
+            letters = missing[1].strip("`")
+            remedy = f"install a font that has it, such as {FALLBACK_FONTS[0]}"
+            reason = f"no font here has {letters.partition('` with')[0]}, and a box stands in its place; {remedy}"
+        return compiled(files, **options), [f"the PDF is a plain one instead of PDF/A: {reason}"]
 
 
-def to_html(table: Table, text: str, name: str) -> bytes:
-    """One HTML file: the figure `name` of `table` as inline SVG, how to read it, and `text`."""
-    title = html.escape(heading(table))
-    page = f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{PAGE_STYLE}</style>
-</head>
-<body>
-<h1>{title}</h1>
-{figure_of(table, name, title)}
-<pre>{html.escape(chr(10).join(lines_of(text)))}</pre>
-<footer>rankscope {__version__}</footer>
-</body>
-</html>
-"""
+def to_png(content: Content) -> list[bytes]:
+    """The pages of the same document as pictures."""
+    files, options = prepared(content)
+    pages = compiled(files, format="png", ppi=PIXELS, **options)
+    return pages if isinstance(pages, list) else [pages]
+
+
+def to_html(content: Content) -> bytes:
+    """A document as one HTML file that loads nothing."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    room = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    room.filters["powers"] = powers
+    script = (TEMPLATES / "sort.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = room.get_template("report.html").render(
+        **data_of(content),
+        drawings={name: own_names(svg, f"{name}-") for name, svg in drawings(content).items()},
+        formulas=formulas(tuple((name, entry.formula) for name, entry in content.glossary.items() if entry.formula)),
+        script=script,
+        style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+    )
     return page.encode()
 
 
-def figure_of(table: Table, name: str, title: str) -> str:
-    """The figure as inline SVG with an explanation of the marks that are on it, or why there is no figure."""
-    try:
-        figure = draw(name, table)
-    except UsageError as refusal:
-        return f"<p>{html.escape(without_figure(refusal))}</p>"
-    svg = to_bytes(figure, "svg").decode()
-    caption = "\n".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in reading_of(name, figure).splitlines())
-    return f"""<figure>
-<div class="drawing" role="img" aria-label="{html.escape(help_of(name))} {title}">
-{svg[svg.index("<svg") :].strip()}
-</div>
-<figcaption>
-{caption}
-</figcaption>
-</figure>"""
+def powers(text: str) -> "Markup":
+    """Text for HTML with its powers of ten as such."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"\b10\^(−?\d[\d.]*\d|−?\d)", r"10<sup>\1</sup>", str(escape(text))))
 
 
-def heading(table: Table) -> str:
-    """What the document is about, in one line."""
-    if len(table.matrices) == 1 and not table.over_depth:
-        return f"{TITLE}: " + " ".join(visible(table.matrices[0].label[:200]).split())
-    if table.over_depth:
-        from rankscope.report.by_layer import heading as of_networks
-        from rankscope.report.descent import networks
+def compiled(files: dict[str, bytes], **options: Any) -> Any:
+    """What typst makes of files that are in memory alone, which its annotations do not know of."""
+    import typst
 
-        return "Rank collapse with depth: " + " ".join(visible(of_networks(networks(table))[:200]).split())
-    return f"{TITLE}: {len(table.matrices)} matrices"
+    run: Any = typst.compile
+    return run(files, **options)
 
 
-def lines_of(text: str) -> list[str]:
-    """The lines of a text, without anything that is not seen."""
-    return [visible(line.expandtabs()).rstrip() for line in text.splitlines()]
+def drawings(content: Content) -> dict[str, str]:
+    """The figures of a document as SVG, by names of their own."""
+    every = [(i, j, each) for i, part in enumerate(content.parts) for j, each in enumerate(part.pictures)]
+    return {f"f{i}-{j}": picture.svg for i, j, picture in every}
 
 
-def folded(line: str) -> list[str]:
-    """A line in pieces of at most 80 columns; every piece after the first says that it continues the line."""
-    pieces, width = [""], 0
-    for character in line:
-        if width + columns(character) > COLUMNS:
-            pieces.append(CONTINUED)
-            width = len(CONTINUED)
-        pieces[-1] += character
-        width += columns(character)
-    return pieces
+def data_of(content: Content) -> dict[str, Any]:
+    """A document as plain data with clean text; its drawings, which are no text, stand apart."""
+    data = asdict(content)
+    data["glossary"] = {name: entry._asdict() for name, entry in content.glossary.items()}
+    for part in data["parts"]:
+        for picture in part["pictures"]:
+            del picture["svg"]
+    found: dict[str, Any] = cleaned({**data, "version": __version__})
+    return found
+
+
+def prepared(content: Content) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The files that typst reads, of which none is on the disk, and its options."""
+    data = breakable({**data_of(content), "fonts": families()})
+    files = {
+        "main.typ": (TEMPLATES / "report.typ").read_bytes(),
+        "data.json": json.dumps(data).encode(),
+        **{f"{name}.svg": svg.encode() for name, svg in drawings(content).items()},
+    }
+    return files, {"font_paths": [fonts_of_figures()], "timestamp": 0}
+
+
+def own_names(svg: str, prefix: str) -> str:
+    """A drawing whose names differ from each other and from those of the other drawings of a page."""
+    seen: set[str] = set()
+
+    def once(found: re.Match[str]) -> str:
+        if found[1] in seen:
+            return ""
+        seen.add(found[1])
+        return f' id="{prefix}{found[1]}"'
+
+    return re.sub(r'(href="#|url\(#)', rf"\1{prefix}", re.sub(r'\sid="([^"]*)"', once, svg))
+
+
+@cache
+def formulas(sources: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """Formulas as MathML, which browsers typeset themselves, by the name of their measure."""
+    lines = "\n".join(f"$ {formula} $" for _, formula in sources)
+    page = compiled({"main.typ": lines.encode()}, format="html", ignore_system_fonts=True).decode()
+    found = re.findall(r"<math.*?</math>", page, flags=re.DOTALL)
+    return {name: math for (name, _), math in zip(sources, found, strict=True)}
+
+
+def breakable(value: Any) -> Any:
+    """Plain data whose long words may be broken at the ends of lines, first after their underscores and points."""
+    if isinstance(value, dict):
+        return {name: each if name in WHOLE else breakable(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [breakable(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    parted = re.sub(r"(?<=[^\W\d][_./])(?=\w)", BREAK, value)
+    return re.sub(rf"[^\s{BREAK}]{{{UNBROKEN}}}(?=[^\s{BREAK}]{{4}})", rf"\g<0>{BREAK}", parted)
+
+
+@cache
+def families() -> list[str]:
+    """The fonts for letters that the first ones lack: those that hold most, then all others of this machine."""
+    import typst
+
+    installed = typst.Fonts(font_paths=[fonts_of_figures()]).families()
+    first = [name for name in ("DejaVu Sans", *FALLBACK_FONTS) if name in installed]
+    # Last Resort has a sign for every letter, and none that can be read.
+    return list(dict.fromkeys([*first, *(name for name in installed if not name.startswith("Last"))]))
+
+
+@cache
+def fonts_of_figures() -> str:
+    """The folder of the fonts that matplotlib brings, in which figures are lettered."""
+    import matplotlib
+
+    return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf")

@@ -23,7 +23,7 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rankscope.errors import UsageError, error
 from rankscope.records import Table
@@ -166,13 +166,19 @@ def module_of(name: str) -> ModuleType:
     return importlib.import_module(f"rankscope.report.figures.{path_of(name).stem}")
 
 
-def to_bytes(figure: "Figure", suffix: str) -> bytes:
-    """The figure as a file of the type `suffix` (png, svg or pdf), the same bytes every time."""
+def to_bytes(figure: "Figure", suffix: str, *, text: Literal["path", "none"] = "path") -> bytes:
+    """The figure as a file of the type `suffix` (png, svg or pdf), the same bytes every time.
+
+    The letters of an SVG are outlines, so that it needs no font, or text ("none"), for a program that has our fonts.
+    """
     kind = suffix.removeprefix(".").lower()
     if kind not in METADATA:
         raise error("RS002", f"a figure as {suffix!r}", nearest(kind, list(METADATA)))
+    import matplotlib
+
     buffer = BytesIO()
     with style():
+        matplotlib.rcParams["svg.fonttype"] = text
         figure.savefig(buffer, format=kind, metadata=METADATA[kind])
     return buffer.getvalue()
 

@@ -1,11 +1,18 @@
 """A result as a file: the suffix is the format, and an unknown one is refused before anything is computed."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rankscope.errors import error
 from rankscope.records import Table
-from rankscope.writing import atomic_write, check_folder
+from rankscope.writing import atomic_write, atomic_write_all, check_folder
+
+if TYPE_CHECKING:
+    from rankscope.report.content import Content, Letters
+
+Written = tuple[list[Path], list[str]]
+"""The files that were written, and what their reader should know."""
 
 SUFFIXES: Final = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
 FIGURES: Final = (".png", ".svg")
@@ -20,6 +27,12 @@ def main_figure(table: Table) -> str:
 def takes_figure(path: Path) -> bool:
     """Whether a file of this suffix holds a figure."""
     return path.suffix.lower() in (*FIGURES, *DOCUMENTS)
+
+
+def wants_pictures(outputs: list[Path] | None, figure: str | None) -> bool:
+    """Whether what is to be written shows the matrices themselves: a document, or the figure of that name."""
+    drawn = figure is not None and figure.partition(":")[0] == "attention"
+    return drawn or any(path.suffix.lower() in DOCUMENTS for path in outputs or [])
 
 
 def check_target(path: Path, figure: str | None) -> None:
@@ -57,25 +70,48 @@ def to_text(table: Table, format: str) -> str:
     return {"csv": shown.to_csv, "markdown": shown.to_markdown, "latex": shown.to_latex}[format](table)
 
 
-def save(table: Table, path: Path, figure: str | None = None) -> None:
-    """Write a table to `path`, whole or not at all."""
+def save(table: Table, path: Path, figure: str | None = None) -> list[str]:
+    """Write a table to `path`, whole or not at all; what its reader should know of the file."""
     check_target(path, figure)
-    atomic_write(path, content(table, path.suffix.lower(), figure))
+    suffix = path.suffix.lower()
+    if suffix in DOCUMENTS and (figure is None or suffix == ".html"):
+        from rankscope.report.content import content_of
+
+        return write_document(lambda letters: content_of([table], figure, text=letters), path)[1]
+    atomic_write(path, content(table, suffix, figure))
+    return []
 
 
 def content(table: Table, suffix: str, figure: str | None) -> bytes:
-    """The bytes of a file with this suffix."""
+    """The bytes of a file with this suffix that holds a table, or a figure."""
     if suffix in SUFFIXES:
         return to_text(table, SUFFIXES[suffix]).encode()
     if suffix == ".parquet":
         from rankscope.report.table import to_parquet
 
         return to_parquet(table)
-    if suffix in FIGURES or (suffix == ".pdf" and figure is not None):
-        from rankscope.report.figure import draw, to_bytes
+    from rankscope.report.figure import draw, to_bytes
 
-        return to_bytes(draw(figure or main_figure(table), table), suffix.removeprefix("."))
+    return to_bytes(draw(figure or main_figure(table), table), suffix)
+
+
+def write_document(make: "Callable[[Letters], Content]", path: Path) -> Written:
+    """Write a document: which files there are, and what their reader should know.
+
+    Several pages as PNG are name-1.png, name-2.png …: all of them, or none.
+    """
     from rankscope.report import document
 
-    write = document.to_pdf if suffix == ".pdf" else document.to_html
-    return write(table, to_text(table, "table"), figure or main_figure(table))
+    suffix = path.suffix.lower()
+    notes: list[str] = []
+    if suffix == ".html":
+        files = {path: document.to_html(make("path"))}
+    elif suffix == ".pdf":
+        made, notes = document.to_pdf(make("none"))
+        files = {path: made}
+    else:
+        pages = document.to_png(make("none"))
+        several = len(pages) > 1
+        files = {path.with_stem(f"{path.stem}-{i}") if several else path: page for i, page in enumerate(pages, 1)}
+    atomic_write_all(files)
+    return list(files), notes

@@ -2,11 +2,19 @@
 
 import math
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from rankscope.records import Matrix, Record, Table
 from rankscope.report.cells import counted, number, printable, short
+from rankscope.report.chance import CHANCE, side_of
 from rankscope.report.figures._curve import curves_of
+from rankscope.report.kinds import kinds
+
+SPOKEN: Final = 3
+"""Kinds of matrices of which a sentence is said each."""
+
+SPOKEN_OF: Final = {"effective_rank": "effective rank", "rank_numerical": "numerical rank"}
+"""The means over seeds that are said in words."""
 
 CLIFF: Final = 1e4
 """A gap by which singular values of stored numbers fall where rounding has made the smaller ones."""
@@ -22,7 +30,7 @@ def sentences(table: Table) -> list[str]:
     if len(table.matrices) == 1:
         tail = list(below_lapack(table))
         return [text for matrix in measured for text in of_one(found(table, matrix), table.of(matrix), matrix, tail)]
-    return [] if table.summary() else list(of_several(table, measured))
+    return list(over_seeds(table) if table.summary() else of_several(table, measured))
 
 
 def found(table: Table, matrix: Matrix) -> dict[str, Record]:
@@ -63,10 +71,11 @@ def exact_against_numerical(exact: Record, numerical: Record, size: int) -> str:
             f"{numerical.low} and {numerical.high}, and double precision does not decide it; another --rtol may."
         )
     gap = numerical.details.get("gap") or numerical.details.get("gap_low") or 1.0
-    if full and count < size and exact.subject == "stored" and gap > CLIFF:
+    if full and count < size and exact.method == "exact arithmetic" and exact.subject == "stored" and gap > CLIFF:
         return (
             f"The exact rank of the stored numbers is full{why}, but the singular values fall by a factor of "
-            f"{short(gap)} at the tolerance{bar}: but for rounding, the matrix has rank {count}."
+            f"{short(gap)} at the tolerance{bar}: those below it may be what rounding has made of zeros, as it does "
+            f"with a matrix of rank {count}."
         )
     if full and count < size:
         below = counted(size - int(count), "singular value")
@@ -136,18 +145,60 @@ def carried(records: dict[str, Record], size: int) -> Iterator[str]:
     yield f"{near}its effective rank is {effective.value:.4g} of {size}."
 
 
+def over_seeds(table: Table) -> Iterator[str]:
+    """What a few kinds of matrices show over their seeds, and what is extreme among many."""
+    found = kinds(table)
+    for kind in found[:SPOKEN]:
+        means = [(name, kind.mean(measure)) for measure, name in SPOKEN_OF.items()]
+        said = [f"its {name} is {spread(row)}" for name, row in means if row is not None]
+        exact = kind.mean("rank_exact")
+        if exact is not None and exact["min"] == exact["max"] and exact["count"] == len(kind.matrices):
+            said.append(f"its exact rank is {exact['min']:g} for every seed")
+        if said:
+            yield f"Over {counted(len(kind.matrices), 'seed')} of {kind.name}, {joined(said)}."
+    yield from extremes([(row["mean"], kind.name) for kind in found if (row := kind.mean("effective_rank"))])
+
+
+def spread(row: dict[str, Any]) -> str:
+    """A mean with its standard deviation, to the digits of the latter."""
+    mean, deviation = row["mean"], row["sd"]
+    if not deviation:
+        return number(mean, 5)
+    digits = 2 + math.floor(math.log10(abs(mean) or deviation)) - math.floor(math.log10(deviation))
+    return f"{number(mean, min(max(digits, 2), 6))} ± {number(deviation, 2)}"
+
+
+def joined(texts: list[str]) -> str:
+    """Texts as one, with an "and" before the last."""
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+
+
+def extremes(values: list[tuple[float, str]], meaning: str = "mean effective rank") -> Iterator[str]:
+    """From which value a measure runs to which, and where, if values differ."""
+    if len({value for value, _ in values}) > 1:
+        (low, first), (high, last) = min(values, key=lambda v: v[0]), max(values, key=lambda v: v[0])
+        yield f"The {meaning} runs from {number(low, 5)} ({first}) to {number(high, 5)} ({last})."
+
+
+def against_chance(records: list[tuple[dict[str, Record], Matrix]]) -> Iterator[str]:
+    """How many matrices have an effective rank that matched random attention does not have."""
+    found = [each["effective_rank"] for each, _ in records if "effective_rank" in each]
+    known = [record for record in found if record.value is not None and record.null_sd is not None]
+    if known:
+        sides = [side_of(record) for record in known]
+        yield (
+            f"Of {counted(len(known), 'effective rank')}, {sides.count(-1)} lie below and {sides.count(1)} above those "
+            f"of matched random attention, beyond its prediction interval of {100 * (1 - CHANCE):.2f} %."
+        )
+
+
 def of_several(table: Table, matrices: list[Matrix]) -> Iterator[str]:
     """What differs between a few matrices, and what is extreme among many."""
     records = [(found(table, matrix), matrix) for matrix in matrices]
     for name, meaning in (("effective_rank", "effective rank"), ("logdet", "log |det|")):
         values = [(float(each[name]), m) for each, m in records if name in each and each[name].value is not None]
-        if len(values) > 1 and len({value for value, _ in values}) > 1:
-            (low, first), (high, last) = min(values, key=lambda v: v[0]), max(values, key=lambda v: v[0])
-            lowest, highest = (
-                f"{number(low, 5)} ({printable(first.label)})",
-                f"{number(high, 5)} ({printable(last.label)})",
-            )
-            yield f"The {meaning} runs from {lowest} to {highest}."
+        yield from extremes([(value, printable(matrix.label)) for value, matrix in values], meaning)
+    yield from against_chance(records)
     full = [m for each, m in records if "rank_exact" in each and each["rank_exact"].value == min(m.rows, m.columns)]
     if full and len(full) < len(matrices):
         listed = ", ".join(printable(m.label) for m in full[:4]) + (", …" if len(full) > 4 else "")

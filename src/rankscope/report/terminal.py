@@ -24,6 +24,7 @@ from rankscope.report.cells import (
     sign_text,
     value_text,
 )
+from rankscope.report.kinds import told_apart
 from rankscope.report.sentences import sentences
 
 WIDTH: Final = 80
@@ -56,13 +57,17 @@ SUBJECTS: Final = {
     "factors": "the exact product of the factors",
     "log weights": "the weights whose logarithms the kernel computed",
     "stored": "the numbers as they are stored",
+    "tokens": "the tokens of a network, as they enter a layer",
+    "mask": "the mask alone, whatever the weights are",
 }
+"""Of what a number is true."""
 
 
 def to_text(table: Table, width: int = WIDTH) -> str:
     """The table as lines of at most `width` columns, ending with the sentences that explain it."""
     if not table.records:
         return "no matrices"
+    table = table if table.over_depth else told_apart(table)
     if table.over_depth:
         from rankscope.report import by_layer
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from rankscope.records import Record, Table
 from rankscope.report.cells import counted, number, printable, value_text
@@ -27,6 +27,9 @@ PUBLISHED: Final = {
 }
 """The parts of a network, and what has been published on what they do to the collapse."""
 
+CENTRES: Final = {"mean": "the mean of the tokens", "first": "the first token", "minimiser": "the nearest row"}
+"""What tokens are compared with."""
+
 MEANINGS: Final = {
     "X": "X: the tokens",
     "A": "A: the attention matrices, mean over heads",
@@ -50,11 +53,12 @@ def legend(table: Table, found: list[Network], header: list[str]) -> Iterator[st
 
 def of_columns(table: Table, found: list[Network], header: list[str]) -> Iterator[str]:
     """What r, X and A are."""
-    centre, absolute = table.study.get("centre", "mean"), table.study.get("absolute", False)
+    centre, absolute = sole(table.setting("centre")), table.setting("absolute") == [True]
     seeds = "; means over seeds, ± their standard deviation" if any(each.count > 1 for each in found) else ""
     rows = f"A layer's row holds the tokens that enter it{seeds}." if header[0] == "layer" else ""
     if any(each.main == "log10_residual" for each in found):
-        row = {"mean": "the mean of the tokens", "first": "the first token", "minimiser": "the nearest row"}[centre]
+        unsaid = "which differs between studies" if table.setting("centre") else "which this file does not say"
+        row = CENTRES.get(centre, f"the row that tokens are compared with, {unsaid}")
         yield f"r = ‖X − 1xᵀ‖_F{'' if absolute else ' / ‖X‖_F'}, x {row}. {rows}".strip()
     elif found and len(found) > 1 and found[0].main:
         yield f"The columns hold {found[0].main}. {rows}".strip()
@@ -64,6 +68,11 @@ def of_columns(table: Table, found: list[Network], header: list[str]) -> Iterato
     meanings = [text for name, text in MEANINGS.items() if name in words]
     if meanings:
         yield "; ".join(meanings) + "."
+
+
+def sole(values: list[Any]) -> Any:
+    """The one value, or nothing where there are several or none."""
+    return values[0] if len(values) == 1 else None
 
 
 def of_masks(found: list[Network]) -> Iterator[str]:

@@ -1,0 +1,255 @@
+"""What a document says, before it is typeset: plain data that the templates for PDF and for HTML read.
+
+For a reader of ten seconds: what the result shows, in words, and the one table. For one of ten minutes: the figures
+with captions that say what to see, how the numbers were found, what each measure is, the rest of the numbers, and how
+to make them again. Text that came from data is cleaned here and escaped by the templates.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from rankscope.errors import UsageError
+from rankscope.records import Table
+from rankscope.report import glossary
+from rankscope.report.cells import counted, printable
+from rankscope.report.figure import (
+    draw,
+    help_of,
+    mark_of,
+    names,
+    reading_of,
+    shortened,
+    suited,
+    to_bytes,
+    visible,
+    without_figure,
+)
+from rankscope.report.grid import Cell, Grid, labels_of, main_grid, other_grids
+from rankscope.report.kinds import told_apart
+from rankscope.report.method import Paragraph, method
+from rankscope.report.sentences import sentences
+from rankscope.report.terminal import common_heading, heading
+
+Letters = Literal["path", "none"]
+"""Whether the letters of figures are outlines or text."""
+
+LONGEST: Final = 300
+"""Characters of a text from data beyond which its middle is left out."""
+
+NAMED: Final = 3
+"""Labels that a title names one by one."""
+
+SHOWN: Final = 24
+"""Values of one field of a study that are printed."""
+
+HEADER: Final = 80
+"""Characters of a title in the header of a page."""
+
+EXAMPLES: Final = 2
+"""Tables on which a gallery shows a figure."""
+
+MOST_INPUTS: Final = 100
+"""Matrices that are listed with their digests."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as SVG, what it shows, how to read it, and what it says to those who do not see it."""
+
+    name: str
+    title: str
+    paragraphs: list[Paragraph]
+    svg: str
+    alternative: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a document says of one table: `facts` are what all its matrices share."""
+
+    name: str
+    facts: str
+    verdict: list[str]
+    grid: Grid
+    pictures: list[Picture]
+    left_out: list[str]
+    others: list[Grid]
+
+
+@dataclass(frozen=True)
+class Content:
+    """A whole document."""
+
+    title: str
+    short: str
+    parts: list[Part]
+    method: list[Paragraph]
+    glossary: dict[str, glossary.Entry]
+    methods: dict[str, str]
+    inputs: Grid
+    commands: list[str]
+    study: list[str]
+    versions: str
+
+
+def content_of(tables: Sequence[Table], name: str | None = None, *, text: Letters) -> Content:
+    """The document on some tables, with every figure that suits them, or with the figure `name` alone."""
+    tables = [table if table.over_depth else told_apart(table) for table in tables]
+    parts = [part_of(table, name, text) for table in tables]
+    measures = list(dict.fromkeys(record.measure for table in tables for record in table))
+    commands = [line for table in tables for line in (table.command or "").splitlines()]
+    studies = [words_of(table.study) for table in tables if table.study and not table.command]
+    title = title_of(tables)
+    return Content(
+        title,
+        shortened(title, HEADER),
+        parts,
+        list(dict.fromkeys(each for table in tables for each in method(table))),
+        glossary.entries(measures),
+        {measure: found for measure in measures if (found := methods_of(tables, measure))},
+        inputs_of(tables),
+        list(dict.fromkeys(commands)),
+        [line for study in studies for line in study],
+        versions_of(tables),
+    )
+
+
+def gallery_of(tables: Sequence[Table], name: str | None = None, *, text: Letters) -> Content:
+    """Every figure, or the figure `name`, each on the first of the tables that it suits, with what makes it."""
+    shown: dict[str, list[Picture]] = {}
+    for table in tables:
+        for each in suited(table):
+            stem = each.partition(":")[0]
+            if name in (None, stem, each) and len(shown.setdefault(stem, [])) < EXAMPLES:
+                drawn = picture(each, table, text)
+                command = Paragraph("Command", f"{table.command} --figure {each} -o {stem}.png")
+                shown[stem].append(replace(drawn, paragraphs=[*drawn.paragraphs, command]))
+    nothing = Grid("", [], {})
+    parts = [Part(stem, "", [], nothing, shown[stem], [], []) for stem in names() if stem in shown]
+    title = "The figures of rankscope"
+    return Content(title, title, parts, [], {}, {}, nothing, ["rankscope report --gallery -o gallery.pdf"], [],
+                   versions_of(tables))  # fmt: skip
+
+
+def part_of(table: Table, name: str | None, text: Letters) -> Part:
+    """What a document says of one table."""
+    pictures, left_out = [], []
+    for each in suited(table) if name is None else [name]:
+        try:
+            pictures.append(picture(each, table, text))
+        except UsageError as refusal:
+            left_out.append(f"{each}: {without_figure(refusal)}")
+    named = "Rank collapse with depth" if table.over_depth else "Rank of attention"
+    return Part(named, facts_of(table), sentences(table), main_grid(table), pictures, left_out, other_grids(table))
+
+
+def picture(name: str, table: Table, text: Letters) -> Picture:
+    """One figure with an explanation of the marks that are on it."""
+    figure = draw(name, table)
+    lines = reading_of(name, figure).splitlines()
+    paragraphs = [Paragraph(*line.split(": ", 1)) if mark_of(line) else Paragraph("", line) for line in lines]
+    svg = to_bytes(figure, "svg", text=text).decode()
+    alternative = f"{help_of(name)} {title_of([table])}. {' '.join(sentences(table))}"
+    return Picture(name, help_of(name), paragraphs, svg[svg.index("<svg") :].strip(), alternative)
+
+
+def title_of(tables: Sequence[Table]) -> str:
+    """What the document is about, in one line."""
+    titles = list(dict.fromkeys(title_of_one(table) for table in tables))
+    return " and ".join(titles)
+
+
+def title_of_one(table: Table) -> str:
+    """What one table is about."""
+    if table.over_depth:
+        from rankscope.report.by_layer import heading as of_networks
+        from rankscope.report.descent import networks
+
+        words = of_networks(networks(table)).split("   ")[0]
+        return "Rank collapse with depth: " + shortened(" ".join(visible(words).split()), LONGEST)
+    labels = list(dict.fromkeys(" ".join(visible(matrix.label).split()) for matrix in table.matrices))
+    if len(labels) > NAMED:
+        return f"Rank of attention: {len(table.matrices)} matrices"
+    named = ", ".join(shortened(label, LONGEST // NAMED) for label in labels if label)
+    return "Rank of attention" + f": {named}" * bool(named)
+
+
+def facts_of(table: Table) -> str:
+    """The sizes that all matrices, or all networks, share."""
+    if not table.matrices:
+        return "no matrices"
+    if table.over_depth:
+        from rankscope.report.by_layer import heading as of_networks
+        from rankscope.report.descent import networks
+
+        parts = of_networks(networks(table)).split("   ")[1:]
+    elif len(table.matrices) == 1:
+        parts = heading(table.matrices[0], table.records[0].seed if table.records else None).split("   ")[1:]
+    else:
+        parts = common_heading(table).split("   ")
+    return " · ".join(part for part in parts if part)
+
+
+def methods_of(tables: Sequence[Table], measure: str) -> str:
+    """How a measure was found here: the methods of its records, if they are few."""
+    found = dict.fromkeys(r.method for table in tables for r in table if r.measure == measure and r.method)
+    return "; ".join(found) if len(found) < 4 else f"by {counted(len(found), 'method')}, which the files name"
+
+
+def inputs_of(tables: Sequence[Table]) -> Grid:
+    """The matrices with where they come from, and the digests of the numbers that made them."""
+    seeds = [{record.matrix: record.seed for record in table} for table in tables]
+    every = [
+        (matrix, seed.get(matrix.id)) for table, seed in zip(tables, seeds, strict=True) for matrix in table.matrices
+    ]
+    labels = labels_of([matrix for matrix, _ in every])
+    rows = []
+    for (matrix, seed), label in zip(every[:MOST_INPUTS], labels, strict=False):
+        source = " ".join(text for text in (matrix.source, matrix.key) if text and text not in matrix.label)
+        size, digest = f"{matrix.rows} × {matrix.columns}", (matrix.digest or "")[:16]
+        rows.append((label or "—", size, matrix.dtype, printable(source), "" if seed is None else str(seed), digest))
+    header = ["matrix", "size", "type", "source", "seed", "SHA-256"]
+    distinct = [len({row[i] for row in rows}) for i in range(len(header))]
+    kept = [i for i in range(len(header)) if not i or distinct[i] > 1 or len(rows) == 1]
+    alike = [f"{header[i]} {rows[0][i]}" for i in range(len(header)) if i not in kept and rows and rows[0][i]]
+    more = [f"the first {MOST_INPUTS} of {len(every)} matrices"] if len(every) > MOST_INPUTS else []
+    shown = [[Cell(row[i]) for i in kept] for row in rows]
+    note = "; ".join([*more, *([f"each: {', '.join(alike)}"] if alike else [])])
+    return Grid("What was measured", [header[i] for i in kept], {"": shown}, words=len(kept), note=note)
+
+
+def words_of(study: Mapping[str, Any]) -> list[str]:
+    """A study in lines of plain text: what all sources share, and what they vary, once each."""
+    if "studies" in study:
+        return [line for each in study["studies"] for line in words_of(each)]
+    sources = [dict(each) for each in study.get("sources", ())]
+    fields = {name: [source.get(name) for source in sources] for name in dict.fromkeys(k for s in sources for k in s)}
+    lines = []
+    for name, values in [*fields.items(), *((name, [each]) for name, each in study.items() if name != "sources")]:
+        distinct = list(
+            dict.fromkeys(json.dumps(each, ensure_ascii=False) for each in values if each not in (None, []))
+        )
+        if distinct:
+            more = f", … ({len(distinct)} values)" if len(distinct) > SHOWN else ""
+            lines.append(f"{name} {', '.join(distinct[:SHOWN])}{more}".replace('"', ""))
+    return lines
+
+
+def versions_of(tables: Sequence[Table]) -> str:
+    """What the numbers were computed with."""
+    found = []
+    for table in tables:
+        with_them = ", ".join(f"{name} {version}" for name, version in table.versions.items())
+        found.append(f"rankscope {table.version}" + (f" with {with_them}" if with_them else ""))
+    return "; ".join(dict.fromkeys(found))
+
+
+def cleaned(value: Any) -> Any:
+    """Plain data in which every text is visible and of a length that a reader can bear."""
+    if isinstance(value, dict):
+        return {cleaned(name): cleaned(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [cleaned(each) for each in value]
+    return shortened(visible(value), 4 * LONGEST) if isinstance(value, str) else value

@@ -1,0 +1,89 @@
+"""How the numbers of a document were found, in words: what guarantees, subjects, tolerances and comparisons mean.
+
+Only what occurs in a result is explained.
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from rankscope.records import Record, Table
+from rankscope.report import by_layer
+from rankscope.report.cells import counted, printable
+from rankscope.report.descent import networks
+from rankscope.report.terminal import SUBJECTS
+from rankscope.report.told import legend
+
+GUARANTEES: Final = {
+    "proved": "a theorem about the structure of the matrix gives it, or exact or ball arithmetic does. A determinant "
+    "that is proved carries a bound on the rounding of its evaluation.",
+    "enclosed": "its lower and upper bound contain the truth, rigorously.",
+    "estimated": "it was computed in floating point. Where it has an error bound, the constant of that bound is not "
+    "proved; the error of LAPACK's singular values is taken as 2√n·eps·σ₁ + 100·eps·σ.",
+}
+"""What the three guarantees mean."""
+
+RULES: Final = {
+    "numpy": "τ = max(m, n)·eps·σ₁, as numpy.linalg.matrix_rank counts",
+    "matlab": "τ = max(m, n)·eps(σ₁), with the spacing of floating-point numbers at σ₁, as MATLAB's rank counts",
+    "torch": "τ = max(m, n)·eps·σ₁, as torch.linalg.matrix_rank counts for float64",
+    "torch-f32": "τ = max(m, n)·2⁻²³·σ₁, as torch.linalg.matrix_rank counts for float32",
+    "numerical-recipes": "τ = σ₁·(eps/2)·√(m + n + 1), after Numerical Recipes",
+    "storage": "τ = u·‖A‖_F + n·η plus the error of the values: what rounding to the type of storage makes of zero",
+}
+"""The tolerance rules, as formulas."""
+
+
+class Paragraph(NamedTuple):
+    """One remark on method, and what it is on."""
+
+    name: str
+    text: str
+
+
+def method(table: Table) -> Iterator[Paragraph]:
+    """How the numbers of a table were found, and how far each can be trusted."""
+    used = {record.guarantee for record in table if record.status == "ok"}
+    yield from (Paragraph(word, text) for word, text in GUARANTEES.items() if word in used)
+    subjects = [word for word in SUBJECTS if any(record.subject == word for record in table)]
+    if subjects:
+        listed = "; ".join(f"{word}: {SUBJECTS[word]}" for word in subjects)
+        yield Paragraph("subject", f"Every number speaks of something: {listed}.")
+    yield from tolerances(table)
+    yield from chance(table)
+    if table.over_depth:
+        found = networks(table)
+        yield Paragraph("depth", " ".join(legend(table, found, by_layer.grid(table)[0])))
+    else:
+        for matrix in table.matrices:
+            yield from (Paragraph("note", f"{printable(matrix.label)}: {printable(note)}.") for note in matrix.notes)
+        yield from refusals(table)
+
+
+def tolerances(table: Table) -> Iterator[Paragraph]:
+    """The rules by which numerical ranks were counted."""
+    counts = [record for record in table if record.measure == "rank_numerical"]
+    rules = dict.fromkeys(str(record.details["rule"]) for record in counts if record.details.get("rule"))
+    if rules:
+        said = "; ".join(f"{rule}: {RULES.get(rule, 'a relative tolerance, times σ₁')}" for rule in rules)
+        yield Paragraph("tolerance", f"The numerical rank counts the singular values σ > τ. Rule {printable(said)}.")
+
+
+def chance(table: Table) -> Iterator[Paragraph]:
+    """What matched random attention is, where it was measured."""
+    counts = {record.null_count for record in table if record.null_count}
+    if counts:
+        text = (
+            f"Beside a number stands its null, mean ± standard deviation over {counted(max(counts), 'seed')} of "
+            "matched random attention: Gaussian queries and keys of the same number and size under the same mask, "
+            "kernel and position, with scores of the same variance within rows. Of weights without queries and keys, "
+            "it is that of independent Gaussian logits on the same entries, of their logarithms' variance in rows."
+        )
+        yield Paragraph("null", text)
+
+
+def refusals(table: Table) -> Iterator[Paragraph]:
+    """One remark for each matrix that could not be measured."""
+    bad: dict[int, Record] = {record.matrix: record for record in reversed(table.records) if record.status != "ok"}
+    labels = {matrix.id: matrix.label for matrix in table.matrices}
+    for identity, record in sorted(bad.items()):
+        yield Paragraph(record.code or "refused", printable(f"{labels[identity]} was not measured. {record.because}."))
