@@ -15,7 +15,7 @@ from rankscope.report.figure import draw, reading_of, to_bytes
 from rankscope.report.figures import attention
 from rankscope.report.figures._picture import colours_of, picture_of
 from tests.report.canned import refused, table
-from tests.report.layout import badly_placed, gids, said
+from tests.report.readable import assert_readable, marks, words
 from tests.report.synthetic import HOSTILE
 
 QUICK: dict[str, Any] = {"measures": ["rank_numerical"], "pictures": True}
@@ -85,7 +85,7 @@ def weights_of(series: Series, found: Table) -> Any:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_words_overlap_and_none_are_cut(name: str) -> None:
-    assert badly_placed(drawn(name)) == []
+    assert_readable(drawn(name))
 
 
 def test_a_picture_shows_the_weights_as_multiples_of_uniform_attention() -> None:
@@ -97,7 +97,7 @@ def test_a_picture_shows_the_weights_as_multiples_of_uniform_attention() -> None
         block = matrix[starts[row] : starts[row + 1], starts[column] : starts[column + 1]]
         assert shown[row, column] == pytest.approx(200 * block.mean(), rel=1e-13)
     assert image.get_extent() == [0.5, 200.5, 200.5, 0.5]
-    assert "means over blocks of up to 2 × 2" in said(drawn("one"))
+    assert "means over blocks of up to 2 × 2" in words(drawn("one"))
 
 
 def test_what_a_mask_hides_is_masked_and_explained() -> None:
@@ -106,10 +106,10 @@ def test_what_a_mask_hides_is_masked_and_explained() -> None:
     assert hidden[0, 5]
     assert not hidden[5, 0]
     assert image.get_cmap().get_bad()[:3] == pytest.approx([1, 1, 1])
-    assert "exactly zero" in said(drawn("one"))
+    assert "exactly zero" in words(drawn("one"))
     assert "White cells" in reading_of("attention", drawn("one"))
     whole = draw("attention", rs.compare("bidirectional", n=8, d=2, **QUICK).table)
-    assert "exactly zero" not in said(whole)
+    assert "exactly zero" not in words(whole)
     assert "White cells" not in reading_of("attention", whole)
 
 
@@ -123,7 +123,7 @@ def test_the_spectrum_stands_beside_each_picture() -> None:
         known = np.isfinite(shown)
         assert known[:30].all()
         np.testing.assert_allclose(shown[known], (values / values[0])[known], atol=1e-13)
-    assert "window:8 softmax" in said(figure)
+    assert "window:8 softmax" in words(figure)
 
 
 def test_colours_span_what_is_common_and_the_bar_says_where_there_is_more() -> None:
@@ -160,26 +160,26 @@ def test_heads_stand_by_layer_and_head() -> None:
         left, _, _, top = image.get_extent()
         assert (int(top), int(left)) == (series.layer, series.head)
         np.testing.assert_array_equal(np.ma.getdata(image.get_array()), weights_of(series, found))
-    assert "5 means and products are not shown" in said(figure)
+    assert "5 means and products are not shown" in words(figure)
 
 
 def test_matrices_without_layers_are_named() -> None:
     assert len(pictures(drawn("sizes"))) == 8
     for n in (8, 16):
         for d in (2, 4):
-            assert f"window:3 softmax n {n} d {d}" in said(drawn("sizes"))
+            assert f"window:3 softmax n {n} d {d}" in words(drawn("sizes"))
 
 
 def test_of_more_heads_than_have_room_the_first_are_shown() -> None:
     assert len(pictures(drawn("many"))) == 140
-    assert "140 of 160 heads are shown" in said(drawn("many"))
+    assert "140 of 160 heads are shown" in words(drawn("many"))
     wide = rs.analyze([np.eye(2) * (i + 1) for i in range(150)], **QUICK).table
-    assert "the first 144 of 150 matrices are shown" in said(draw("attention", wide))
+    assert "the first 144 of 150 matrices are shown" in words(draw("attention", wide))
 
 
 def test_of_several_seeds_the_first_is_shown() -> None:
     assert len(pictures(drawn("seeds"))) == 2
-    assert "of several seeds the first: 4 matrices are not shown" in said(drawn("seeds"))
+    assert "of several seeds the first: 4 matrices are not shown" in words(drawn("seeds"))
     first = np.asarray(rs.synthetic(n=16, d=8, mask="bidirectional", seed=3))
     shown = [np.ma.getdata(image.get_array()) for image in pictures(drawn("seeds"))]
     assert any(np.allclose(each, 16 * first, rtol=1e-15) for each in shown)
@@ -187,10 +187,10 @@ def test_of_several_seeds_the_first_is_shown() -> None:
 
 def test_a_matrix_without_a_picture_is_counted_and_one_without_a_curve_says_why() -> None:
     bad = rs.analyze([np.eye(3), np.full((3, 3), np.nan)], **QUICK).table
-    assert "1 of 2 matrices: no picture to draw" in said(draw("attention", bad))
-    assert "every singular value is exactly" in said(drawn("zeros"))
+    assert "1 of 2 matrices: no picture to draw" in words(draw("attention", bad))
+    assert "every singular value is exactly" in words(drawn("zeros"))
     without = replace(bad, series=[series for series in bad.series if series.name == "attention"])
-    assert "the singular values lie" in said(draw("attention", without))
+    assert "the singular values lie" in words(draw("attention", without))
 
 
 def test_a_result_without_pictures_is_refused_with_what_to_do() -> None:
@@ -213,9 +213,9 @@ def test_it_suits_results_that_have_room_on_a_page() -> None:
 
 
 def test_hostile_labels_are_shown_as_they_are() -> None:
-    assert r"$\foo$ Ba$$in" in said(drawn("hostile"))
-    assert r"$\foo$ Ba$$in" in said(drawn("hostile few"))
-    assert "matrix 7" in said(drawn("hostile")), "a label that is empty"
+    assert r"$\foo$ Ba$$in" in words(drawn("hostile"))
+    assert r"$\foo$ Ba$$in" in words(drawn("hostile few"))
+    assert "matrix 7" in words(drawn("hostile")), "a label that is empty"
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
@@ -224,7 +224,7 @@ def test_the_same_table_gives_the_same_bytes(suffix: str) -> None:
 
 
 def test_only_its_marks_are_explained() -> None:
-    assert {"picture", "curve", "white-cells"} <= gids(drawn("one"))
+    assert {"picture", "curve", "white-cells"} <= marks(drawn("one"))
     words = reading_of("attention", drawn("heads"))
     assert "Grid: " in words
     assert "Curve: " not in words

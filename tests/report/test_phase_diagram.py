@@ -15,7 +15,7 @@ from rankscope.report.figure import draw, reading_of, to_bytes
 from rankscope.report.figures import phase_diagram
 from rankscope.report.figures.phase_diagram import edges_of
 from tests.report import canned
-from tests.report.layout import badly_placed, gids, said
+from tests.report.readable import assert_readable, marks, words
 from tests.report.synthetic import HOSTILE
 
 SCALES, SIZES = [0.5, 1.0, 4.0], [2, 4, 8, 16]
@@ -70,15 +70,15 @@ def part_of_full_rank(mask: str, d: int, scale: float, seed: int, n: int = 16) -
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_words_overlap_and_none_are_cut(name: str) -> None:
-    assert badly_placed(drawn(name)) == []
+    assert_readable(drawn(name))
 
 
 def test_each_cell_is_the_mean_over_seeds_of_the_part_of_full_rank() -> None:
     for mask, mesh in zip(("causal", "bidirectional"), meshes(drawn("two")), strict=True):
         expected = [[np.mean([part_of_full_rank(mask, d, s, seed) for seed in (0, 1)]) for s in SCALES] for d in SIZES]
         np.testing.assert_allclose(mesh.get_array(), expected, rtol=1e-9)
-    assert "effective rank / full rank" in said(drawn("two"))
-    assert "n = 16 · 2 seeds" in said(drawn("two"))
+    assert "effective rank / full rank" in words(drawn("two"))
+    assert "n = 16 · 2 seeds" in words(drawn("two"))
 
 
 def test_cells_stand_around_their_values() -> None:
@@ -114,7 +114,7 @@ def test_what_is_no_rank_is_not_divided() -> None:
     matrix = np.asarray(rs.synthetic(n=8, d=3, mask="causal", scale=2.0))
     logs = np.log(matrix, out=np.zeros_like(matrix), where=matrix > 0)
     assert mesh.get_array()[2, 2] == pytest.approx(-(matrix * logs).sum(axis=1).mean(), rel=1e-12)
-    assert "full rank" not in said(drawn("entropy"))
+    assert "full rank" not in words(drawn("entropy"))
 
 
 def test_sizes_of_one_ratio_share_a_cell_and_the_legend_says_so() -> None:
@@ -122,15 +122,15 @@ def test_sizes_of_one_ratio_share_a_cell_and_the_legend_says_so() -> None:
     both = [part_of_full_rank("causal", d, 1, 0, n) for n, d in ((4, 2), (8, 4))]
     assert mesh.get_array().shape == (3, 2)
     assert mesh.get_array()[1, 0] == pytest.approx(np.mean(both), rel=1e-9)
-    assert "cells of one d/n are means over several n" in said(drawn("several n"))
-    assert "several n" not in said(drawn("two"))
+    assert "cells of one d/n are means over several n" in words(drawn("several n"))
+    assert "several n" not in words(drawn("two"))
 
 
 def test_kinds_have_panels_and_those_without_room_are_counted() -> None:
     assert len(meshes(drawn("many"))) == 6
-    assert "the first 6 of 8 kinds of matrices are shown" in said(drawn("many"))
-    assert "causal softmax" in said(drawn("two"))
-    assert "bidirectional softmax" in said(drawn("two"))
+    assert "the first 6 of 8 kinds of matrices are shown" in words(drawn("many"))
+    assert "causal softmax" in words(drawn("two"))
+    assert "bidirectional softmax" in words(drawn("two"))
 
 
 def test_cells_without_a_value_are_counted() -> None:
@@ -142,7 +142,7 @@ def test_cells_without_a_value_are_counted() -> None:
     gap = replace(two, records=[record for record in two.records if record.matrix not in gone])
     figure = draw("phase-diagram", gap)
     assert np.argwhere(np.ma.getmaskarray(meshes(figure)[0].get_array())).tolist() == [[1, 2]]
-    assert "1 of 24 cells have no value" in said(figure)
+    assert "1 of 24 cells have no value" in words(figure)
     assert "White cells" in reading_of("phase-diagram", figure)
     assert "White cells" not in reading_of("phase-diagram", drawn("two"))
 
@@ -181,6 +181,6 @@ def test_the_same_table_gives_the_same_bytes_and_an_svg_without_pictures() -> No
 
 
 def test_only_its_marks_are_explained() -> None:
-    assert gids(drawn("two")) == {"colours", "numbers"}
+    assert marks(drawn("two")) == {"colours", "numbers"}
     named = {paragraph.partition(":")[0] for paragraph in reading_of("phase-diagram", drawn("two")).splitlines()}
     assert named == {"Colours", "Numbers"}

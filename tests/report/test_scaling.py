@@ -14,7 +14,7 @@ from rankscope.records import Matrix, Record, Table
 from rankscope.report.figure import draw, reading_of, to_bytes
 from rankscope.report.figures import scaling
 from tests.report import canned
-from tests.report.layout import badly_placed, gids, said
+from tests.report.readable import assert_readable, marks, words
 from tests.report.synthetic import HOSTILE
 
 RANKS = ("effective_rank", "rank_exact")
@@ -77,7 +77,7 @@ def effective(**options: Any) -> float:
 @pytest.mark.parametrize("measure", RANKS)
 @pytest.mark.parametrize("name", NAMES)
 def test_no_words_overlap_and_none_are_cut(name: str, measure: str) -> None:
-    assert badly_placed(drawn(name, measure)) == []
+    assert_readable(drawn(name, measure))
 
 
 def test_each_point_is_the_mean_over_seeds_and_the_band_their_range() -> None:
@@ -93,8 +93,8 @@ def test_each_point_is_the_mean_over_seeds_and_the_band_their_range() -> None:
         for n, own in zip((8, 16, 64), values, strict=True):
             heights = corners[corners[:, 0] == n, 1]
             assert (heights.min(), heights.max()) == pytest.approx((own.min(), own.max()), rel=1e-9)
-    assert "least to greatest of 3 matrices" in said(figure)
-    assert "d = 4 · scale = 1 · 3 seeds" in said(figure)
+    assert "least to greatest of 3 matrices" in words(figure)
+    assert "d = 4 · scale = 1 · 3 seeds" in words(figure)
 
 
 def test_full_rank_is_a_line_through_the_sizes() -> None:
@@ -114,7 +114,7 @@ def test_what_is_varied_most_runs_along_the_axis_and_the_rest_makes_curves() -> 
     assert len(lines(figure, "curve")) == 4
     for line, (n, d) in zip(lines(figure, "curve"), ((8, 2), (8, 4), (16, 2), (16, 4)), strict=True):
         np.testing.assert_allclose(line.get_ydata(), [effective(n=n, d=d, scale=s) for s in (0.5, 1.0, 2.0)], rtol=1e-9)
-        assert f"n = {n}, d = {d}" in said(figure)
+        assert f"n = {n}, d = {d}" in words(figure)
 
 
 def test_matched_random_attention_is_dashed() -> None:
@@ -122,7 +122,7 @@ def test_matched_random_attention_is_dashed() -> None:
     assert isinstance(found, Table)
     [line] = lines(drawn("null"), "dashed-line")
     assert list(line.get_ydata()) == [record.null_mean for record in found]
-    assert "matched random attention" in said(drawn("null"))
+    assert "matched random attention" in words(drawn("null"))
     assert "Dashed line" not in reading_of("scaling", drawn("n"))
 
 
@@ -130,7 +130,7 @@ def test_bounds_of_what_is_not_known_are_bars() -> None:
     figure = drawn("bounds", "rank_exact")
     bars = lines(figure, "error-bars")
     assert [(list(bar.get_xdata()), list(bar.get_ydata())) for bar in bars] == [([n, n], [1, n]) for n in (8, 16, 32)]
-    assert "bounds of 3 values that are not known" in said(figure)
+    assert "bounds of 3 values that are not known" in words(figure)
     [empty, causal] = lines(figure, "curve")
     assert len(empty.get_xdata()) == 0
     assert list(causal.get_ydata()) == [8, 16, 32]
@@ -146,20 +146,20 @@ def test_one_bound_alone_is_a_triangle_and_no_bound_is_counted() -> None:
         ("^", 3.0),
         ("v", 7.0),
     ]
-    assert "1 values are not known" in said(figure)
+    assert "1 values are not known" in words(figure)
     assert "Error bars" in reading_of("scaling", figure)
 
 
 def test_means_over_heads_are_no_samples() -> None:
     figure = drawn("heads")
-    assert "4 means and products of matrices are not shown" in said(figure)
-    assert "least to greatest of 2 matrices" in said(figure)
+    assert "4 means and products of matrices are not shown" in words(figure)
+    assert "least to greatest of 2 matrices" in words(figure)
     assert lines(figure, "curve")[0].get_xdata().tolist() == [8, 16]
 
 
 def test_curves_that_cannot_be_told_apart_are_left_out_with_a_word() -> None:
     assert len(lines(drawn("many"), "curve")) == 16
-    assert "the first 16 of 40 curves are shown" in said(drawn("many"))
+    assert "the first 16 of 40 curves are shown" in words(drawn("many"))
     looks = {(str(x.get_color()), x.get_markerfacecolor()) for x in lines(drawn("many"), "curve")}
     assert len(looks) == 16
 
@@ -168,7 +168,7 @@ def test_refused_matrices_are_counted() -> None:
     matrix, records = canned.refused(99, "bad")
     found = tables("bounds")
     mixed = replace(found, matrices=[*found.matrices, matrix], records=[*found.records, *records])
-    assert "1 matrices were refused" in said(draw("scaling", mixed))
+    assert "1 matrices were refused" in words(draw("scaling", mixed))
 
 
 def test_it_suits_results_over_sizes() -> None:
@@ -199,7 +199,7 @@ def test_what_cannot_be_drawn_is_refused_with_what_to_do(name: str, found: str, 
 
 
 def test_hostile_names_are_shown_as_they_are() -> None:
-    assert r"$\foo$" in said(drawn("hostile"))
+    assert r"$\foo$" in words(drawn("hostile"))
 
 
 def test_the_same_table_gives_the_same_bytes() -> None:
@@ -208,6 +208,6 @@ def test_the_same_table_gives_the_same_bytes() -> None:
 
 
 def test_only_its_marks_are_explained() -> None:
-    assert gids(drawn("n")) == {"curve", "shaded-band", "grey-line"}
+    assert marks(drawn("n")) == {"curve", "shaded-band", "grey-line"}
     named = {paragraph.partition(":")[0] for paragraph in reading_of("scaling", drawn("n")).splitlines()}
     assert named == {"Curve", "Shaded band", "Grey line"}

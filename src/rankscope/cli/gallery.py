@@ -10,8 +10,6 @@ from typing import Final
 
 from rankscope.cli import application
 from rankscope.records import Table
-from rankscope.report.content import gallery_of
-from rankscope.report.save import Written, write_document
 from rankscope.saved import read
 
 COMMANDS: Final = (
@@ -25,23 +23,16 @@ COMMANDS: Final = (
 )
 """One result of each kind, small enough to be made while one waits."""
 
-PICTURED: Final = 1
-"""The first so many commands keep pictures of their matrices, too."""
-
-
-def write_gallery(path: Path, figure: str | None = None) -> Written:
-    """Write a document with every figure, or with one of them."""
-    tables = list(examples())
-    return write_document(lambda letters: gallery_of(tables, figure, text=letters), path)
-
 
 def examples() -> Iterator[Table]:
     """The results of the commands."""
     with tempfile.TemporaryDirectory(prefix="rankscope-") as folder:
         for number, command in enumerate(COMMANDS):
             result = Path(folder) / f"{number}.json"
+            # A figure of the matrices themselves is written so that the result keeps their pictures, too.
+            pictures = ["--figure", "attention", "-o", str(result.with_suffix(".svg"))]
             words = [*shlex.split(command), "--quiet", "-o", str(result)]
-            pictures = ["--figure", "attention", "-o", str(result.with_suffix(".svg"))] if number < PICTURED else []
+            words += pictures if command.startswith("analyze") else []
             with redirect_stderr(io.StringIO()):
-                application(words)([*words, *pictures], standalone_mode=False)
+                application(words)(words, standalone_mode=False)
             yield read(result)

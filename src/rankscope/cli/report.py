@@ -53,16 +53,17 @@ def report(
         given = "--gallery and files of results" if gallery else "a report on nothing"
         raise error("RS003", given, "give either files of results, or --gallery")
     o.set_threads(1)
-    from rankscope.report.reports import check_report, table_of, write
+    from rankscope.report.reports import check_report, table_of, write, write_gallery
     from rankscope.report.save import to_text
     from rankscope.saved import merged
 
     for path in output:
         check_report(path, figure)
     if gallery:
-        from rankscope.cli.gallery import write_gallery
+        from rankscope.cli.gallery import examples
 
-        made = [(path, write_gallery(path, figure)) for path in output]
+        tables = list(examples())
+        made = [(path, write_gallery(tables, path, figure)) for path in output]
     else:
         tables = merged([table_of(path) for path in results or []])
         if not quiet:

@@ -6,7 +6,9 @@ to make them again. Text that came from data is cleaned here and escaped by the 
 """
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -44,6 +46,9 @@ NAMED: Final = 3
 SHOWN: Final = 24
 """Values of one field of a study that are printed."""
 
+WIDE: Final = 84
+"""Columns of a line of a command."""
+
 HEADER: Final = 80
 """Characters of a title in the header of a page."""
 
@@ -56,13 +61,14 @@ MOST_INPUTS: Final = 100
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as SVG, what it shows, how to read it, and what it says to those who do not see it."""
+    """A figure as SVG, what it shows, how to read it, what it says to those who do not see it, and what draws it."""
 
     name: str
     title: str
     paragraphs: list[Paragraph]
     svg: str
     alternative: str
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ def content_of(tables: Sequence[Table], name: str | None = None, *, text: Letter
     tables = [table if table.over_depth else told_apart(table) for table in tables]
     parts = [part_of(table, name, text) for table in tables]
     measures = list(dict.fromkeys(record.measure for table in tables for record in table))
-    commands = [line for table in tables for line in (table.command or "").splitlines()]
+    commands = [in_lines(line) for table in tables for line in (table.command or "").splitlines()]
     studies = [words_of(table.study) for table in tables if table.study and not table.command]
     title = title_of(tables)
     return Content(
@@ -122,10 +128,11 @@ def gallery_of(tables: Sequence[Table], name: str | None = None, *, text: Letter
     for table in tables:
         for each in suited(table):
             stem = each.partition(":")[0]
-            if name in (None, stem, each) and len(shown.setdefault(stem, [])) < EXAMPLES:
-                drawn = picture(each, table, text)
-                command = Paragraph("Command", f"{table.command} --figure {each} -o {stem}.png")
-                shown[stem].append(replace(drawn, paragraphs=[*drawn.paragraphs, command]))
+            if name in (None, stem, each) and len(shown.get(stem, [])) < EXAMPLES:
+                with suppress(UsageError):  # a result need not have the series of every figure that suits it
+                    drawn = picture(each, table, text)
+                    command = in_lines(f"{table.command} --figure {each} -o {stem}.png")
+                    shown.setdefault(stem, []).append(replace(drawn, command=command))
     nothing = Grid("", [], {})
     parts = [Part(stem, "", [], nothing, shown[stem], [], []) for stem in names() if stem in shown]
     title = "The figures of rankscope"
@@ -237,6 +244,22 @@ def words_of(study: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def in_lines(command: str) -> str:
+    """A command in lines that a page has room for, which a shell reads as one; words are never broken."""
+    try:
+        words = [shlex.quote(word) for word in shlex.split(command)]
+    except ValueError:  # a file may hold anything in the place of a command
+        return command
+    lines = [""]
+    for word in words:
+        if lines[-1] and len(lines[-1]) + len(word) + 3 > WIDE:
+            lines[-1] += " \\"
+            lines.append("  " + word)
+        else:
+            lines[-1] += f" {word}" if lines[-1] else word
+    return "\n".join(lines)
+
+
 def versions_of(tables: Sequence[Table]) -> str:
     """What the numbers were computed with."""
     found = []
@@ -252,4 +275,6 @@ def cleaned(value: Any) -> Any:
         return {cleaned(name): cleaned(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [cleaned(each) for each in value]
-    return shortened(visible(value), 4 * LONGEST) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return shortened("\n".join(visible(line) for line in value.split("\n")), 4 * LONGEST)

@@ -27,7 +27,7 @@ STANDARDS: Final = ["a-2a", "ua-1"]
 PIXELS: Final = 144
 """Pixels for each inch of a page as PNG."""
 
-WHOLE: Final = ("formula", "spoken", "alternative", "commands", "study")
+WHOLE: Final = ("formula", "spoken", "alternative", "command", "commands", "study")
 """Texts whose words are never broken: a command must work when it is copied."""
 
 BREAK: Final = "\N{ZERO WIDTH SPACE}"

@@ -9,7 +9,7 @@ from typing import Any
 from rankscope.errors import UsageError, error
 from rankscope.records import Table
 from rankscope.report import save
-from rankscope.report.content import content_of
+from rankscope.report.content import content_of, gallery_of
 from rankscope.saved import merged, read
 
 
@@ -57,12 +57,17 @@ def write(tables: list[Table], path: Path, figure: str | None) -> save.Written:
     return [path], save.save(last, path, figure)
 
 
+def write_gallery(tables: list[Table], path: Path, figure: str | None) -> save.Written:
+    """Write a document with every figure that one of the tables has the numbers for, or with one figure."""
+    return save.write_document(lambda letters: gallery_of(tables, figure, text=letters), path)
+
+
 def check_report(path: Path, figure: str | None) -> None:
     """Refuse a file that is no document, before the work is done."""
-    save.check_target(path, figure)
     if path.suffix.lower() not in (*save.DOCUMENTS, ".png", *([".svg"] if figure else [])):
         remedy = "end its name with .pdf, .html or .png; analyze, compare and depth write tables"
         raise error("RS002", f"a report in the file {path.name!r}", remedy)
+    save.check_target(path, figure)
 
 
 def listed(results: Any) -> list[Any]:
