@@ -6,6 +6,7 @@ to make them again. Text that came from data is cleaned here and escaped by the 
 """
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -157,7 +158,7 @@ def picture(name: str, table: Table, text: Letters) -> Picture:
     figure = draw(name, table)
     lines = reading_of(name, figure).splitlines()
     paragraphs = [Paragraph(*line.split(": ", 1)) if mark_of(line) else Paragraph("", line) for line in lines]
-    svg = to_bytes(figure, "svg", text=text).decode()
+    svg = re.sub(r"<!--.*?-->\s*", "", to_bytes(figure, "svg", text=text).decode(), flags=re.DOTALL)
     alternative = f"{help_of(name)} {title_of([table])}. {' '.join(sentences(table))}"
     return Picture(name, help_of(name), paragraphs, svg[svg.index("<svg") :].strip(), alternative)
 

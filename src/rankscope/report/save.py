@@ -52,9 +52,9 @@ def check_target(path: Path, figure: str | None) -> None:
         if importlib.util.find_spec("pyarrow") is None:
             raise error("RS004", "a .parquet file without pyarrow", "install it with: pip install 'rankscope[parquet]'")
     if figure is not None:
-        from rankscope.report.figure import help_of
+        from rankscope.report.figure import help_of, painter
 
-        help_of(figure)
+        (painter if ":" in figure else help_of)(figure)
 
 
 def to_text(table: Table, format: str) -> str:

@@ -167,6 +167,8 @@ def check_spectra(table: Table) -> None:
         raise error("RS003", given, "save the result as a table, or analyse a smaller matrix")
     if not any(record.measure in FROM_SPECTRUM for record in table):
         raise error("RS003", given, "measure something of the spectrum, or leave out --measure")
+    if any(record.measure == "sigma_max" and record.value is not None for record in table):
+        raise error("RS003", f"{given}: files other than .json hold no series", "keep the result as .json")
 
 
 def reasons_for_none(table: Table) -> list[str]:
