@@ -6,6 +6,7 @@
 import re
 import shlex
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ COMMANDS = re.findall(r"^\$ rankscope (.+)$", README, flags=re.MULTILINE)
 def outputs(command: str) -> list[str]:
     """The files that a command writes."""
     words = shlex.split(command)
-    return [after for word, after in zip(words, words[1:], strict=False) if word == "-o"]
+    return [after for word, after in pairwise(words) if word == "-o"]
 
 
 def test_every_sample_has_its_command_and_every_command_its_samples() -> None:

@@ -78,7 +78,7 @@ def test_one_matrix_has_a_row_for_each_record_with_its_guarantee(name: str) -> N
 
 def test_several_matrices_stand_side_by_side_and_many_below_each_other() -> None:
     header, *rows = [row for row in html_of(several(3)).cells if len(row) > 1]
-    assert header == ["measure", "0", "1", "2"]
+    assert header == ["measure", "head 0", "head 1", "head 2"]
     assert [row[1] for row in rows if row[0] == "rank_numerical"] == ["5"]
     assert [row[1] for row in rows if row[0] == "rank_exact"] == ["8"]
     assert "p proved" in html_of(several(3)).words

@@ -49,11 +49,12 @@ def folded(text: str, width: int, between: str = " ") -> list[str]:
 
 
 def parted(labels: list[str]) -> tuple[str, list[str]]:
-    """The first words that all labels share, and what is left of each, which is never nothing."""
+    """The first words that all labels share, and what is left of each, which is never nothing and no bare number."""
     words = [label.split() for label in labels]
     count = 0
     while all(len(each) > count + 1 and each[count] == words[0][count] for each in words):
         count += 1
+    count -= bool(count) and all(each[count].replace(".", "").isdigit() for each in words)
     return " ".join(words[0][:count]), [" ".join(each[count:]) for each in words]
 
 

@@ -5,10 +5,8 @@ with captions that say what to see, how the numbers were found, what each measur
 to make them again. Text that came from data is cleaned here and escaped by the templates.
 """
 
-import json
 import re
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -16,7 +14,7 @@ from typing import Any, Final, Literal
 from rankscope.errors import UsageError
 from rankscope.records import Table
 from rankscope.report import glossary
-from rankscope.report.cells import counted, printable
+from rankscope.report.cells import counted
 from rankscope.report.figure import (
     draw,
     help_of,
@@ -29,9 +27,10 @@ from rankscope.report.figure import (
     visible,
     without_figure,
 )
-from rankscope.report.grid import Cell, Grid, labels_of, main_grid, other_grids
+from rankscope.report.grid import Grid, main_grid, other_grids
 from rankscope.report.kinds import told_apart
 from rankscope.report.method import Paragraph, method
+from rankscope.report.provenance import in_lines, inputs_of, versions_of, words_of
 from rankscope.report.sentences import sentences
 from rankscope.report.terminal import common_heading, heading
 
@@ -44,20 +43,11 @@ LONGEST: Final = 300
 NAMED: Final = 3
 """Labels that a title names one by one."""
 
-SHOWN: Final = 24
-"""Values of one field of a study that are printed."""
-
-WIDE: Final = 84
-"""Columns of a line of a command."""
-
 HEADER: Final = 80
 """Characters of a title in the header of a page."""
 
 EXAMPLES: Final = 2
 """Tables on which a gallery shows a figure."""
-
-MOST_INPUTS: Final = 100
-"""Matrices that are listed with their digests."""
 
 
 @dataclass(frozen=True)
@@ -159,8 +149,11 @@ def picture(name: str, table: Table, text: Letters) -> Picture:
     lines = reading_of(name, figure).splitlines()
     paragraphs = [Paragraph(*line.split(": ", 1)) if mark_of(line) else Paragraph("", line) for line in lines]
     svg = re.sub(r"<!--.*?-->\s*", "", to_bytes(figure, "svg", text=text).decode(), flags=re.DOTALL)
-    alternative = f"{help_of(name)} {title_of([table])}. {' '.join(sentences(table))}"
-    return Picture(name, help_of(name), paragraphs, svg[svg.index("<svg") :].strip(), alternative)
+    # What follows a semicolon in the help says how the figure is typed, which is of no use to a reader.
+    measure, title = name.partition(":")[2], f"{help_of(name).partition('; ')[0].removesuffix('.')}."
+    title = f"{measure}: {title[:1].lower()}{title[1:]}" if measure else title
+    alternative = f"{title} {title_of([table])}. {' '.join(sentences(table))}"
+    return Picture(name, title, paragraphs, svg[svg.index("<svg") :].strip(), alternative)
 
 
 def title_of(tables: Sequence[Table]) -> str:
@@ -204,70 +197,6 @@ def methods_of(tables: Sequence[Table], measure: str) -> str:
     """How a measure was found here: the methods of its records, if they are few."""
     found = dict.fromkeys(r.method for table in tables for r in table if r.measure == measure and r.method)
     return "; ".join(found) if len(found) < 4 else f"by {counted(len(found), 'method')}, which the files name"
-
-
-def inputs_of(tables: Sequence[Table]) -> Grid:
-    """The matrices with where they come from, and the digests of the numbers that made them."""
-    seeds = [{record.matrix: record.seed for record in table} for table in tables]
-    every = [
-        (matrix, seed.get(matrix.id)) for table, seed in zip(tables, seeds, strict=True) for matrix in table.matrices
-    ]
-    labels = labels_of([matrix for matrix, _ in every])
-    rows = []
-    for (matrix, seed), label in zip(every[:MOST_INPUTS], labels, strict=False):
-        source = " ".join(text for text in (matrix.source, matrix.key) if text and text not in matrix.label)
-        size, digest = f"{matrix.rows} × {matrix.columns}", (matrix.digest or "")[:16]
-        rows.append((label or "—", size, matrix.dtype, printable(source), "" if seed is None else str(seed), digest))
-    header = ["matrix", "size", "type", "source", "seed", "SHA-256"]
-    distinct = [len({row[i] for row in rows}) for i in range(len(header))]
-    kept = [i for i in range(len(header)) if not i or distinct[i] > 1 or len(rows) == 1]
-    alike = [f"{header[i]} {rows[0][i]}" for i in range(len(header)) if i not in kept and rows and rows[0][i]]
-    more = [f"the first {MOST_INPUTS} of {len(every)} matrices"] if len(every) > MOST_INPUTS else []
-    shown = [[Cell(row[i]) for i in kept] for row in rows]
-    note = "; ".join([*more, *([f"each: {', '.join(alike)}"] if alike else [])])
-    return Grid("What was measured", [header[i] for i in kept], {"": shown}, words=len(kept), note=note)
-
-
-def words_of(study: Mapping[str, Any]) -> list[str]:
-    """A study in lines of plain text: what all sources share, and what they vary, once each."""
-    if "studies" in study:
-        return [line for each in study["studies"] for line in words_of(each)]
-    sources = [dict(each) for each in study.get("sources", ())]
-    fields = {name: [source.get(name) for source in sources] for name in dict.fromkeys(k for s in sources for k in s)}
-    lines = []
-    for name, values in [*fields.items(), *((name, [each]) for name, each in study.items() if name != "sources")]:
-        distinct = list(
-            dict.fromkeys(json.dumps(each, ensure_ascii=False) for each in values if each not in (None, []))
-        )
-        if distinct:
-            more = f", … ({len(distinct)} values)" if len(distinct) > SHOWN else ""
-            lines.append(f"{name} {', '.join(distinct[:SHOWN])}{more}".replace('"', ""))
-    return lines
-
-
-def in_lines(command: str) -> str:
-    """A command in lines that a page has room for, which a shell reads as one; words are never broken."""
-    try:
-        words = [shlex.quote(word) for word in shlex.split(command)]
-    except ValueError:  # a file may hold anything in the place of a command
-        return command
-    lines = [""]
-    for word in words:
-        if lines[-1] and len(lines[-1]) + len(word) + 3 > WIDE:
-            lines[-1] += " \\"
-            lines.append("  " + word)
-        else:
-            lines[-1] += f" {word}" if lines[-1] else word
-    return "\n".join(lines)
-
-
-def versions_of(tables: Sequence[Table]) -> str:
-    """What the numbers were computed with."""
-    found = []
-    for table in tables:
-        with_them = ", ".join(f"{name} {version}" for name, version in table.versions.items())
-        found.append(f"rankscope {table.version}" + (f" with {with_them}" if with_them else ""))
-    return "; ".join(dict.fromkeys(found))
 
 
 def cleaned(value: Any) -> Any:

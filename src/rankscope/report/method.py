@@ -28,7 +28,7 @@ RULES: Final = {
     "torch": "τ = max(m, n)·eps·σ₁, as torch.linalg.matrix_rank counts for float64",
     "torch-f32": "τ = max(m, n)·2⁻²³·σ₁, as torch.linalg.matrix_rank counts for float32",
     "numerical-recipes": "τ = σ₁·(eps/2)·√(m + n + 1), after Numerical Recipes",
-    "storage": "τ = u·‖A‖_F + n·η plus the error of the values: what rounding to the type of storage makes of zero",
+    "storage": "τ = u·‖A‖_F + n·η + the error of the values: what rounding to the type of storage makes of zero",
 }
 """The tolerance rules, as formulas."""
 

@@ -1,0 +1,78 @@
+"""Where numbers come from: inputs, studies and commands, so that they can be made again."""
+
+import shlex
+from dataclasses import replace
+
+import pytest
+
+import rankscope as rs
+from rankscope.report.provenance import WIDE, in_lines, inputs_of, numbers, versions_of, words_of
+from tests.report.canned import several
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rankscope analyze --mask causal",
+        "rankscope compare --mask 'causal & window:64' " + " ".join(f"--measure name_{i}" for i in range(40)),
+        "rankscope analyze " + "x" * 300,
+        "rankscope analyze 'it'\"'\"'s here.npy' --key '*.attention'",
+    ],
+)
+def test_a_command_in_lines_is_the_same_to_a_shell(command: str) -> None:
+    lines = in_lines(command).splitlines()
+    assert shlex.split(in_lines(command).replace("\\\n", " ")) == shlex.split(command)
+    assert all(len(line) <= WIDE or len(line.split()) <= 3 for line in lines)
+    assert all(line.endswith(" \\") for line in lines[:-1])
+
+
+def test_what_is_no_command_stays_as_it_is() -> None:
+    assert in_lines("an open 'quote") == "an open 'quote"
+
+
+@pytest.mark.parametrize(
+    ("found", "text"), [([], ""), ([3], "3"), ([1, 0], "0, 1"), ([2, 0, 1, 3], "0 to 3"), ([0, 2, 3], "0, 2, 3")]
+)
+def test_seeds_in_words(found: list[int], text: str) -> None:
+    assert numbers(found) == text
+
+
+def test_matrices_that_differ_in_their_seeds_are_one_row() -> None:
+    table = rs.compare(["bidirectional", "causal"], n=6, d=2, seed=[0, 1, 2]).table
+    grid = inputs_of([table])
+    assert grid.header == ["matrix"]
+    assert [[cell.text for cell in row] for row in grid.rows] == [["bidirectional softmax"], ["causal softmax"]]
+    assert "seed 0 to 2" in grid.note
+    assert "size 6 × 6" in grid.note
+
+
+def test_a_matrix_alone_has_its_digest() -> None:
+    table = rs.analyze(rs.synthetic(n=6, d=2)).table
+    grid = inputs_of([table])
+    [row] = grid.rows
+    found = dict(zip(grid.header, (cell.text for cell in row), strict=True))
+    assert found["SHA-256"] == str(table.matrices[0].digest)[:16]
+    assert (found["size"], found["seed"], found["source"]) == ("6 × 6", "0", "synthetic")
+
+
+def test_inputs_of_nothing_and_of_many() -> None:
+    assert inputs_of([]).rows == []
+    many = several(130)
+    many = replace(many, matrices=[replace(each, digest=f"{each.id:064x}") for each in many.matrices])
+    grid = inputs_of([many])
+    assert len(grid.rows) == 100
+    assert "the first 100 of 130" in grid.note
+
+
+def test_a_study_is_told_by_what_its_sources_share_and_vary() -> None:
+    table = rs.compare(["bidirectional", "causal"], n=6, d=2).table
+    said = words_of(table.study)
+    assert {"mask bidirectional, causal", "n 6", "kernel softmax"} <= set(said)
+    assert words_of({"studies": [table.study, table.study]}) == [*said, *said]
+    assert words_of({}) == []
+
+
+def test_versions_are_said_once() -> None:
+    table = rs.analyze([[1.0]]).table
+    assert versions_of([table, table]).startswith(f"rankscope {rs.__version__} with python ")
+    assert versions_of([replace(table, versions={}), replace(table, versions={})]) == f"rankscope {rs.__version__}"
