@@ -20,7 +20,7 @@ from unittest import mock
 import pytest
 
 from rankscope.errors import RankscopeError
-from rankscope.writing import atomic_write
+from rankscope.writing import atomic_write, atomic_write_all
 from tests.process import environment
 
 OLD, NEW = b"earlier\n", b"later\n" * 1000
@@ -339,6 +339,41 @@ def test_the_next_write_succeeds_after_every_fault(tmp_path: Path) -> None:
         assert target.read_bytes() == NEW
         target.unlink()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_several_files_none_is_new_before_all_are_on_the_disk(tmp_path: Path) -> None:
+    def written(folder: Path, faults: Faults) -> tuple[set[bytes], bool]:
+        folder.mkdir()
+        targets = [folder / f"{number}.png" for number in range(3)]
+        for target in targets:
+            target.write_bytes(OLD)
+        told = False
+        with injected(faults):
+            try:
+                atomic_write_all(dict.fromkeys(targets, NEW))
+            except RankscopeError as problem:
+                told = problem.code == "RS502"
+        assert sorted(folder.iterdir()) == targets, "something is left behind"
+        return {target.read_bytes() for target in targets}, told
+
+    counted = Faults(0, allow, tmp_path)
+    assert written(tmp_path / "counted", counted) == ({NEW}, False)
+    for number in range(1, len(counted.names) + 1):
+        folder = tmp_path / str(number)
+        faults = Faults(number, refuse, folder)
+        found, told = written(folder, faults)
+        assert found <= {OLD, NEW}, "each is the earlier one or the whole new one"
+        assert told or found == {NEW}, "a failure was not told"
+        if told and "replace" not in faults.names[: number - 1]:
+            assert found == {OLD}
+
+
+def test_one_target_that_is_no_file_keeps_the_others_as_they_were(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.png").write_bytes(OLD)
+    with pytest.raises(RankscopeError, match="RS502"):
+        atomic_write_all({tmp_path / "a.png": NEW, tmp_path / "folder": NEW})
+    assert (tmp_path / "a.png").read_bytes() == OLD
 
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:

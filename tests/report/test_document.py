@@ -187,6 +187,41 @@ def test_a_character_that_no_font_has_makes_a_plain_pdf_and_a_note() -> None:
     assert "install a font" in note
 
 
+def test_chinese_is_set_in_a_font_that_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fontTools.fontBuilder import FontBuilder
+    from fontTools.pens.ttGlyphPen import TTGlyphPen
+
+    pen = TTGlyphPen(None)
+    pen.moveTo((100, 0))
+    for corner in ((100, 800), (900, 800), (900, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    letters = {ord(letter): f"uni{ord(letter):04X}" for letter in HOSTILE["chinese"]}
+    names = [".notdef", *letters.values()]
+    made = FontBuilder(1000, isTTF=True)
+    made.setupGlyphOrder(names)
+    made.setupCharacterMap(letters)
+    made.setupGlyf(dict.fromkeys(names, pen.glyph()))
+    made.setupHorizontalMetrics(dict.fromkeys(names, (1000, 100)))
+    made.setupHorizontalHeader(ascent=880, descent=-120)
+    name = "NotoSansCJKsc-Regular"
+    made.setupNameTable({"familyName": FALLBACK_FONTS[0], "styleName": "Regular", "psName": name})
+    made.setupOS2()
+    made.setupPost()
+    made.save(tmp_path / "chinese.ttf")
+    for font in Path(document.fonts_of_figures()).glob("DejaVu*.ttf"):
+        (tmp_path / font.name).symlink_to(font)
+    monkeypatch.setattr(document, "fonts_of_figures", lambda: str(tmp_path))
+    monkeypatch.setattr(document, "families", document.families.__wrapped__)
+    assert FALLBACK_FONTS[0] in document.families()
+    # No figure: matplotlib knows of its own fonts alone, and draws a box.
+    content = replace(content_of([named(HOSTILE["chinese"])], text="none"), parts=[])
+    made_pdf, notes = to_pdf(content)
+    assert notes == []
+    assert standards(made_pdf)
+    assert name.encode() in made_pdf
+
+
 def test_another_fault_of_the_template_is_not_taken_for_a_missing_font(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(document, "prepared", lambda _: ({"main.typ": b"#unknown"}, {}))
     with pytest.raises(typst.TypstError, match="unknown variable"):
