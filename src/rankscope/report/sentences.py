@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from rankscope.records import Matrix, Record, Table
-from rankscope.report.cells import counted, number, printable, short
+from rankscope.report.cells import counted, number, printable, short, supported
 from rankscope.report.chance import CHANCE, side_of
 from rankscope.report.figures._curve import curves_of
 from rankscope.report.kinds import kinds
@@ -131,6 +131,7 @@ def carried(records: dict[str, Record], size: int) -> Iterator[str]:
     effective, stable = records.get("effective_rank"), records.get("stable_rank")
     if effective is None or effective.value is None:
         return
+    value = number(supported(effective.value, effective.low, effective.high), 4)
     close = stable is not None and stable.value is not None and stable.value < 1.1
     if effective.null_mean is not None and effective.null_sd is not None:
         count = counted(effective.null_count or 0, "seed")
@@ -139,10 +140,10 @@ def carried(records: dict[str, Record], size: int) -> Iterator[str]:
         side = "below" if away > 0 else "above"
         by = f", {short(abs(away) / effective.null_sd)} deviations {side}" if effective.null_sd else ""
         chance = f"matched random attention has {spread} ({count}){by}"
-        yield f"Its effective rank is {effective.value:.4g} of {size}; {chance}."
+        yield f"Its effective rank is {value} of {size}; {chance}."
         return
     near = "The matrix is close to rank one by weight: " if close and size > 1 else "By weight, "
-    yield f"{near}its effective rank is {effective.value:.4g} of {size}."
+    yield f"{near}its effective rank is {value} of {size}."
 
 
 def over_seeds(table: Table) -> Iterator[str]:
@@ -196,8 +197,9 @@ def of_several(table: Table, matrices: list[Matrix]) -> Iterator[str]:
     """What differs between a few matrices, and what is extreme among many."""
     records = [(found(table, matrix), matrix) for matrix in matrices]
     for name, meaning in (("effective_rank", "effective rank"), ("logdet", "log |det|")):
-        values = [(float(each[name]), m) for each, m in records if name in each and each[name].value is not None]
-        yield from extremes([(value, printable(matrix.label)) for value, matrix in values], meaning)
+        known = [(each[name], matrix) for each, matrix in records if name in each and each[name].value is not None]
+        values = [(float(supported(float(r), r.low, r.high)), printable(matrix.label)) for r, matrix in known]
+        yield from extremes(values, meaning)
     yield from against_chance(records)
     full = [m for each, m in records if "rank_exact" in each and each["rank_exact"].value == min(m.rows, m.columns)]
     if full and len(full) < len(matrices):
