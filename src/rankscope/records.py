@@ -196,14 +196,14 @@ class Table:
             joined.append(row)
         return joined
 
-    def summary(self) -> list[dict[str, Any]]:
-        """Mean, standard deviation, count, least and greatest of each measure over its seeds."""
+    def summary(self, least: int = 2) -> list[dict[str, Any]]:
+        """Mean, standard deviation, count, least and greatest of each measure that has at least so many seeds."""
         groups: dict[tuple[Any, ...], list[Record]] = {}
         made = {matrix.id: matrix.kind for matrix in self.matrices}
         for record in self.records:
             place = record.layer, record.head, record.over, record.measure, record.subject
             groups.setdefault((made[record.matrix], *place), []).append(record)
-        several = {key: found for key, found in groups.items() if len({record.seed for record in found}) > 1}
+        several = {key: found for key, found in groups.items() if len({record.seed for record in found}) >= least}
         return [row for (kind, *place), found in several.items() for row in over_seeds((*kind[:-1], *place), found)]
 
     def document(self) -> dict[str, Any]:

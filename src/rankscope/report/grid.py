@@ -15,7 +15,7 @@ from rankscope.records import Matrix, Record, Table
 from rankscope.report import by_layer
 from rankscope.report.cells import compact, null_text, number, parted, printable, reason, sign_text, value_text
 from rankscope.report.descent import networks
-from rankscope.report.kinds import Kind, kinds
+from rankscope.report.kinds import Kind, kinds, varies_seeds
 from rankscope.report.sentences import spread
 from rankscope.report.terminal import SHORT, SIDE_BY_SIDE, compared, groups_of, heading_of, row_name, sign_reason
 from rankscope.report.told import paths
@@ -63,7 +63,7 @@ def main_grid(table: Table) -> Grid:
     """What a reader sees first."""
     if table.over_depth:
         return of_depth(table)
-    if table.summary():
+    if varies_seeds(table):
         found = kinds(table)
         return of_seeds(table, found[0]) if len(found) == 1 else of_kinds(found, first(table))
     if len(table.matrices) == 1:
@@ -80,7 +80,7 @@ def other_grids(table: Table) -> list[Grid]:
         every = [(printable(each.label), *by_layer.of_one(each)) for each in found] if len(found) > 1 else []
         of_paths = [each for each in map(paths, found) if each[2]]
         return [Grid(title, head, {"": words_of(body)}) for title, head, body in [*every, *of_paths]]
-    several = kinds(table) if table.summary() else []
+    several = kinds(table) if varies_seeds(table) else []
     if not several and len(table.matrices) <= SIDE_BY_SIDE:
         return []
     left = [name for name in measures_of(table) if name not in first(table)]
@@ -227,13 +227,12 @@ def of_seeds(table: Table, kind: Kind) -> Grid:
             name = f"{measure} [{subject}]" if sum(key[0] == measure for key in wanted) > 1 else measure
             row = kind.means.get((measure, subject))
             if row is None:
-                rows.append([Cell(name), Cell("not known"), Cell(""), Cell(""), Cell(""), Cell("0")])
+                rows.append([Cell(name), unknown(kind, measure, subject), *[Cell("")] * 3, Cell("0")])
                 continue
-            guarantee = next(r.guarantee for r in members if (r.measure, r.subject) == (measure, subject))
+            mean = Cell(number(row["mean"]), kind.guarantee(measure, subject), row["mean"])
             ends = [Cell(number(row[each]), "", row[each]) for each in ("min", "max")]
             deviation = Cell("" if row["sd"] is None else number(row["sd"], 3), "", row["sd"])
-            rows.append([Cell(name), Cell(number(row["mean"]), guarantee, row["mean"]), deviation, *ends,
-                         Cell(str(row["count"]))])  # fmt: skip
+            rows.append([Cell(name), mean, deviation, *ends, Cell(str(row["count"]))])
             of = compared(table, labels, (kind.matrices[0].label, measure, subject))
             rows += [[Cell(f"its {what}"), Cell(value), *[Cell("")] * 4] for what, value in of]
     header = ["measure", "mean", "sd", "least", "greatest", "seeds"]
@@ -245,10 +244,22 @@ def of_kinds(found: Sequence[Kind], names: Sequence[str]) -> Grid:
     rests = labels_of([kind.matrices[0] for kind in found])
     rows = []
     for kind, rest in zip(found, rests, strict=True):
-        means = [kind.mean(name) for name in names]
-        rows.append([Cell(rest), *(Cell("—") if row is None else Cell(spread(row), "", row["mean"]) for row in means)])
+        cells = [Cell(rest)]
+        for name in names:
+            row, subject = kind.mean(name), next((s for measure, s in kind.records if measure == name), "")
+            known = Cell(spread(row), kind.guarantee(name, row["subject"]), row["mean"]) if row else None
+            cells.append(known or unknown(kind, name, subject))
+        rows.append(cells)
     title = f"{listing(names)}, mean ± standard deviation over seeds"
     return cut(Grid(title, ["matrix", *map(heading_of, names)], {"": rows}))
+
+
+def unknown(kind: Kind, measure: str, subject: str) -> Cell:
+    """What is known of a measure that no seed has a value of: what all seeds say instead of it."""
+    record = kind.alike(measure, subject)
+    if record is None:
+        return Cell("—" if (measure, subject) not in kind.records else "not known")
+    return Cell(value_text(record, kind.matrices[0]), record.guarantee)
 
 
 def listing(names: Iterable[str]) -> str:

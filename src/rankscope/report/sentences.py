@@ -8,7 +8,7 @@ from rankscope.records import Matrix, Record, Table
 from rankscope.report.cells import counted, number, printable, short, supported
 from rankscope.report.chance import CHANCE, side_of
 from rankscope.report.figures._curve import curves_of
-from rankscope.report.kinds import kinds
+from rankscope.report.kinds import kinds, varies_seeds
 
 SPOKEN: Final = 3
 """Kinds of matrices of which a sentence is said each."""
@@ -30,7 +30,7 @@ def sentences(table: Table) -> list[str]:
     if len(table.matrices) == 1:
         tail = list(below_lapack(table))
         return [text for matrix in measured for text in of_one(found(table, matrix), table.of(matrix), matrix, tail)]
-    return list(over_seeds(table) if table.summary() else of_several(table, measured))
+    return list(over_seeds(table) if varies_seeds(table) else of_several(table, measured))
 
 
 def found(table: Table, matrix: Matrix) -> dict[str, Record]:

@@ -24,7 +24,7 @@ from rankscope.report.cells import (
     sign_text,
     value_text,
 )
-from rankscope.report.kinds import told_apart
+from rankscope.report.kinds import told_apart, varies_seeds
 from rankscope.report.sentences import sentences
 
 WIDTH: Final = 80
@@ -72,7 +72,7 @@ def to_text(table: Table, width: int = WIDTH) -> str:
         from rankscope.report import by_layer
 
         body = by_layer.to_lines(table, width)
-    elif table.summary():
+    elif varies_seeds(table):
         body = seeds(table, width)
     elif len(table.matrices) == 1:
         body = alone(table, width)
@@ -263,7 +263,7 @@ def seeds(table: Table, width: int) -> list[str]:
     """Several seeds: mean and standard deviation of each measure, for each label, over the seeds that have a value."""
     count = len({record.seed for record in table})
     lines = [common_heading(table).replace("matrices", f"matrices, {count} seeds")]
-    rows = {(row["label"], row["measure"], row["subject"]): row for row in table.summary()}
+    rows = {(row["label"], row["measure"], row["subject"]): row for row in table.summary(least=1)}
     labels = {matrix.id: matrix.label for matrix in table.matrices}
     wanted = dict.fromkeys((labels[r.matrix], r.measure, r.subject) for r in table)
     marks = {(labels[r.matrix], r.measure, r.subject): MARKS[r.guarantee] for r in table}
