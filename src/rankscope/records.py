@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from rankscope import __version__
+from rankscope.registry import nearest
 
 SCHEMA: Final = 1
 
@@ -163,7 +164,7 @@ class Table:
         found = [record for record in self.records if record.measure == measure]
         if not found:
             known = dict.fromkeys(record.measure for record in self.records)
-            raise KeyError(f"{measure!r} was not measured; this result holds {', '.join(known)}")
+            raise KeyError(f"{measure!r} was not measured; {nearest(measure, list(known))}")
         return found[0] if len(found) == 1 else replace(self, records=found)
 
     @property

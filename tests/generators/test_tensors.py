@@ -91,12 +91,165 @@ def test_four_dimensions_are_layers_of_heads(tmp_path: Path) -> None:
         ("attention", None),
         ("layer.attention", None),
         ("layer.12345678901234567890.attention", None),
-        ("block.3.attention", None),
+        ("block.3.attention", 3),
+        ("transformer.blocks.10.attn", 10),
+        ("encoder.block.3.layer.0.SelfAttention", 3),
+        ("transformer_blocks.0.attn1", 0),
+        ("gpt2.h.3.attn", 3),
+        ("h.3", 3),
+        ("layer3", 3),
+        ("layer/3/attention", 3),
+        ("Layer_3", 3),
+        ("attn_3", 3),
+        ("self_attn_3", 3),
+        ("attention_3", 3),
+        ("attentions.3", 3),
+        ("attn.4.layer.3", 3),
+        ("attn", None),
+        ("", None),
+        ("layer.3.layer.1", 3),
+        ("layer.3.1.attention", 3),
+        ("attn_3_1", None),
+        ("attn_10_1", None),
+        ("attentions.3.1", None),
+        ("l.3.h.0", None),
+        ("l.13.h.0", None),
+        ("h_3", None),
+        ("layers12", None),
+        ("layer.999999", 999999),
+        ("layer.1000000", None),
+        ("layer." + "1" * 10000, None),
+        ("layer." + "1" * 10000 + "x", None),
+        ("layer.-1.attention", None),
+        ("layer_-1", None),
+        ("attn_−1", None),
+        ("layer.3rd", None),
+        ("layer.3é", None),
+        ("sublayer.3", None),
+        ("player_3", None),
+        ("layer.٣", None),
+        ("layer.½", None),
+        ("layer.3\x1b[2J", 3),
+        ("层.3", None),
     ],
+    ids=lambda each: ascii(each)[:40],
 )
 def test_the_number_of_a_layer_is_read_from_the_name(name: str, layer: int | None, tmp_path: Path) -> None:
     found = work(safetensors(tmp_path, {name: weights(1)}))
     assert [each[1] for each in places(found)] == [layer]
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("layers.3.head.5", 5),
+        ("layers.3.heads.5", 5),
+        ("layer_3_head_5", 5),
+        ("layer3_head5", 5),
+        ("head.5.layer.3", 5),
+        ("layer.3.Head.5", 5),
+        ("layer.3.head.5.head.1", 5),
+        ("layer.3.head", None),
+        ("layer.3.heads5", None),
+        ("layer.3.head.-5", None),
+        ("layer.3.head.5th", None),
+        ("layer.3.forehead.5", None),
+        ("layer.3.head." + "5" * 5000, None),
+    ],
+    ids=lambda each: str(each)[:40],
+)
+def test_the_number_of_a_head_is_read_from_the_name(name: str, head: int | None, tmp_path: Path) -> None:
+    [(label, layer, found)] = places(work(safetensors(tmp_path, {name: weights()})))
+    assert (label[:30], layer, found) == (name[:30], 3, head)
+
+
+LAYERS, HEADS = 2, 3
+STACK: NDArray[np.float32] = weights(LAYERS, HEADS)
+LAYOUTS: dict[str, dict[str, NDArray[np.float32]]] = {
+    "one array": {"attn": STACK},
+    "an array for each layer": {f"layer.{i}.attention": STACK[i] for i in range(LAYERS)},
+    "numbered arrays": {f"attn_{i}": STACK[i] for i in range(LAYERS)},
+    "an array for each head": {f"layers.{i}.head.{j}": STACK[i, j] for i in range(LAYERS) for j in range(HEADS)},
+    "all layers of a head": {f"head_{j}": STACK[:, j] for j in range(HEADS)},
+    "a batch of one": {f"encoder.layer.{i}.attention.self.weights": STACK[i][None] for i in range(LAYERS)},
+    "a batch of one for each head": {
+        f"h.{i}.attn.head.{j}": STACK[i, j][None] for i in range(LAYERS) for j in range(HEADS)
+    },
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_each_layout_gives_every_matrix_its_place(layout: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "weights.npz", **LAYOUTS[layout])  # type: ignore[arg-type]
+    found = work(tmp_path / "weights.npz")
+    assert found.notes == ()
+    held = {(job.origin.layer, job.origin.head): job.make().matrix for job in found.jobs}
+    assert sorted(held) == [(layer, head) for layer in range(LAYERS) for head in range(HEADS)]
+    for (layer, head), matrix in held.items():
+        np.testing.assert_array_equal(matrix, STACK[layer, head])
+    assert len({job.origin.label for job in found.jobs}) == len(found.jobs) == LAYERS * HEADS
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_each_layout_has_a_map_of_its_heads(layout: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "weights.npz", **LAYOUTS[layout])  # type: ignore[arg-type]
+    figure = rs.run(rs.Study((File(str(tmp_path / "weights.npz")),), ("stable_rank",))).plot("heads:stable_rank")
+    [cells] = [
+        each for axes in figure.findobj() for each in getattr(axes, "collections", []) if each.get_gid() == "cells"
+    ]
+    assert cells.get_array().shape == (LAYERS, HEADS)
+    largest = np.linalg.norm(STACK, 2, axis=(2, 3))
+    expected = np.linalg.norm(STACK, axis=(2, 3)) ** 2 / largest**2
+    np.testing.assert_allclose(cells.get_array(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "expected"),
+    [
+        ("layer.3.attn", (1, 2), [(" head 0", 3, 0), (" head 1", 3, 1)]),
+        ("layer.3.attn", (2, 1), [(" batch 0 head 0", 3, 0), (" batch 1 head 0", 3, 0)]),
+        ("attn_3", (2, 1), [(" batch 0 head 0", 3, 0), (" batch 1 head 0", 3, 0)]),
+        ("attn", (1, 2), [(" layer 0 head 0", 0, 0), (" layer 0 head 1", 0, 1)]),
+        ("attn_3_1", (1, 2), [(" layer 0 head 0", 0, 0), (" layer 0 head 1", 0, 1)]),
+        ("head.1", (2,), [(" layer 0", 0, 1), (" layer 1", 1, 1)]),
+        ("head.1", (1, 2), [(" layer 0", 0, 1), (" layer 1", 1, 1)]),
+        ("head.1", (2, 1), [(" batch 0 layer 0", 0, 1), (" batch 1 layer 0", 0, 1)]),
+        ("layer.3.head.1", (1,), [("", 3, 1)]),
+        ("layer.3.head.1", (2,), [(" batch 0", 3, 1), (" batch 1", 3, 1)]),
+        ("layer.3.head.1", (1, 1), [("", 3, 1)]),
+        ("layer.3.head.1", (2, 2), [(f" batch {i} batch {j}", 3, 1) for i in range(2) for j in range(2)]),
+    ],
+    ids=str,
+)
+def test_an_axis_is_what_the_name_leaves(
+    name: str, shape: tuple[int, ...], expected: list[tuple[str, int, int]], tmp_path: Path
+) -> None:
+    found = work(safetensors(tmp_path, {name: weights(*shape)}))
+    assert places(found) == [(name + words, layer, head) for words, layer, head in expected]
+    for job, matrix in zip(found.jobs, weights(*shape).reshape(-1, N, N), strict=True):
+        np.testing.assert_array_equal(job.make().matrix, matrix)
+
+
+def test_labels_are_unique_where_names_are_cut_or_read_like_labels(tmp_path: Path) -> None:
+    long = "x" * 200
+    arrays = {f"{long}{each}": weights() for each in "abc"}
+    arrays |= {
+        "a": weights(2),
+        "a head 0": weights(),
+        "a head 0 (2)": weights(),
+        "b\x1b": weights(),
+        "b\\x1b": weights(),
+    }
+    np.savez(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
+    found = work(tmp_path / "a.npz")
+    labels = [job.origin.label for job in found.jobs]
+    cut = "x" * 119 + "…"
+    assert labels == [
+        cut, f"{cut} (2)", f"{cut} (3)", "a head 0", "a head 1", "a head 0 (2)", "a head 0 (2) (2)",
+        "b\\x1b", "b\\x1b (2)",
+    ]  # fmt: skip
+    assert [job.origin.key for job in found.jobs] == [*list(arrays)[:3], "a", "a", *list(arrays)[4:]]
+    assert [job.make().origin.label for job in found.jobs] == labels
 
 
 def test_a_npy_file_is_called_as_the_file(tmp_path: Path) -> None:
@@ -192,6 +345,49 @@ def test_queries_and_keys_are_paired_by_their_names(name: str, tmp_path: Path) -
         operator = job.make()
         np.testing.assert_allclose(operator.matrix, softmax(queries[head] @ keys[head].T / 2.0), rtol=1e-14)
         assert operator.subject == "scores"
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "expected"),
+    [
+        ("layers.2.head.1.", (), [("layers.2.head.1", 2, 1)]),
+        ("layer.2.", (1, 2), [("layer.2 head 0", 2, 0), ("layer.2 head 1", 2, 1)]),
+        ("attn_2_", (2, 1), [("attn_2 batch 0 head 0", 2, 0), ("attn_2 batch 1 head 0", 2, 0)]),
+        ("self_", (2, 1), [("self layer 0 head 0", 0, 0), ("self layer 1 head 0", 1, 0)]),
+    ],
+)
+def test_the_axes_of_pairs_are_those_of_weights(
+    name: str, shape: tuple[int, ...], expected: list[tuple[str, int, int]], tmp_path: Path
+) -> None:
+    found = work(safetensors(tmp_path, pair(name, *shape)))
+    assert places(found) == expected
+    queries, keys = (array.astype(np.float64).reshape(-1, N, D) for array in pair(name, *shape).values())
+    for q, k, job in zip(queries, keys, found.jobs, strict=True):
+        np.testing.assert_allclose(job.make().matrix, softmax(q @ k.T / 2.0), rtol=1e-14)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_heads_that_are_arrays_have_the_slopes_of_heads_that_are_an_axis(layers: int, tmp_path: Path) -> None:
+    """ALiBi gives head h of H = 4 the slope 2^(−2 (h + 1))."""
+    q, k = tokens(layers, 4, seed=3), tokens(layers, 4, seed=4)
+    arrays: dict[str, NDArray[np.float32]] = {}
+    for layer, head in np.ndindex(layers, 4):
+        arrays |= {f"layer.{layer}.head.{head}.{name}": x[layer, head] for name, x in (("query", q), ("key", k))}
+    distance = np.abs(np.subtract.outer(np.arange(N), np.arange(N)))
+    found = work(safetensors(tmp_path, arrays), position="alibi")
+    assert len(found.jobs) == 4 * layers
+    for job in found.jobs:
+        layer, head = job.origin.layer, job.origin.head
+        assert layer is not None
+        assert head is not None
+        scores = q[layer, head].astype(np.float64) @ k[layer, head].astype(np.float64).T / 2.0
+        expected = softmax(scores - 2.0 ** (-2 * (head + 1)) * distance)
+        np.testing.assert_allclose(job.make().matrix, expected, rtol=1e-13)
+
+
+def test_two_pairs_whose_names_differ_in_the_sign_before_the_last_word_have_labels_of_their_own(tmp_path: Path) -> None:
+    found = work(safetensors(tmp_path, {**pair("layer.2."), **pair("layer.2_")}))
+    assert sorted(each[0] for each in places(found)) == ["layer.2", "layer.2 (2)"]
 
 
 def test_a_pair_without_a_name_before_it_is_a_pair(tmp_path: Path) -> None:
@@ -435,6 +631,8 @@ def test_the_sample_knows_its_layers_and_heads(sample: dict[str, rs.Result]) -> 
     for result in sample.values():
         places = [(record.layer, record.head) for record in result.table if record.measure == "hoyer"]
         assert places == [(layer, head) for layer in (0, 5) for head in range(3)]
+    labels = [matrix.label for matrix in sample["stored"].table.matrices]
+    assert labels == [f"layer.{layer}.attention head {head}" for layer in (0, 5) for head in range(3)]
 
 
 def test_weights_from_queries_and_keys_are_those_that_the_model_computed() -> None:

@@ -9,7 +9,7 @@ from tests.report.canned import matrix, refused, table, usual
 
 
 def names(found: Table) -> list[str]:
-    return [paragraph.name for paragraph in method(found)]
+    return [paragraph.name for paragraph in method([found])]
 
 
 def test_every_word_of_the_program_has_its_meaning() -> None:
@@ -33,12 +33,12 @@ def test_only_what_occurs_is_explained() -> None:
     assert "null" in names(rs.analyze(rs.synthetic(n=6, d=2), null=2).table)
     assert "tolerance" in names(rs.analyze(rs.synthetic(n=6, d=2), rtol=1e-3).table)
     assert "enclosed" in names(rs.analyze(rs.synthetic(n=6, d=2), prove=True).table)
-    assert "depth" in names(rs.depth(n=6, d=2, layers=2).table)
+    assert "residual" in names(rs.depth(n=6, d=2, layers=2).table)
 
 
 def test_what_was_refused_is_named_with_its_reason() -> None:
     bad, records = refused(1, "bad head")
-    found = list(method(table([*usual(), *records], [matrix(), bad])))
+    found = list(method([table([*usual(), *records], [matrix(), bad])]))
     [said] = [paragraph.text for paragraph in found if paragraph.name == "RS110"]
     assert said.startswith("bad head was not measured. NaN in bad head")
 
@@ -46,4 +46,4 @@ def test_what_was_refused_is_named_with_its_reason() -> None:
 def test_notes_on_matrices_are_kept() -> None:
     made = rs.analyze(rs.synthetic(n=6, d=2, mask="strict")).table
     assert made.matrices[0].notes
-    assert any(made.matrices[0].notes[0] in paragraph.text for paragraph in method(made))
+    assert any(made.matrices[0].notes[0] in paragraph.text for paragraph in method([made]))

@@ -51,7 +51,7 @@ def test_a_matrix_alone_has_its_digest() -> None:
     grid = inputs_of([table])
     [row] = grid.rows
     found = dict(zip(grid.header, (cell.text for cell in row), strict=True))
-    assert found["SHA-256"] == str(table.matrices[0].digest)[:16]
+    assert found["SHA-256 of what made it"] == str(table.matrices[0].digest)[:16]
     assert (found["size"], found["seed"], found["source"]) == ("6 × 6", "0", "synthetic")
 
 

@@ -1,5 +1,6 @@
 """`rankscope.report`: documents on results of this session and on saved ones."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,14 @@ def test_what_no_font_has_is_a_warning(tmp_path: Path) -> None:
         rs.report(named("\N{CUNEIFORM SIGN A}"), tmp_path / "a.pdf")
     with pytest.warns(UserWarning, match="install a font"):
         rs.Result(named("\N{CUNEIFORM SIGN A}")).save(tmp_path / "b.pdf")
+
+
+@pytest.mark.parametrize("name", ["a.html", "a.png", "a.svg", "figure.pdf"])
+def test_what_no_font_can_draw_in_a_figure_is_a_warning(name: str, tmp_path: Path) -> None:
+    table = replace(RESULT.table, matrices=[replace(RESULT.table.matrices[0], label="\N{CUNEIFORM SIGN A} e\u0301")])
+    with pytest.warns(UserWarning, match="no font here has \N{CUNEIFORM SIGN A}, and boxes stand in figures"):
+        rs.Result(table).save(tmp_path / name, figure="spectrum" if name == "figure.pdf" else None)
+    RESULT.save(tmp_path / f"b{name}")
 
 
 def test_a_result_that_is_read_again_is_the_same(tmp_path: Path) -> None:

@@ -47,11 +47,11 @@ def report(
 
     rankscope report --gallery -o gallery.pdf
     """
-    if not output:
-        raise error("RS003", "a report without a file", "add -o FILE with the suffix .pdf, .html or .png")
     if gallery == bool(results):
         given = "--gallery and files of results" if gallery else "a report on nothing"
         raise error("RS003", given, "give either files of results, or --gallery")
+    if not output:
+        raise error("RS003", "a report without a file", "add -o FILE with the suffix .pdf, .html or .png")
     o.set_threads(1)
     from rankscope.report.reports import check_report, table_of, write, write_gallery
     from rankscope.report.save import to_text
@@ -66,12 +66,13 @@ def report(
         made = [(path, write_gallery(tables, path, figure)) for path in output]
     else:
         tables = merged([table_of(path) for path in results or []])
+        made = [(path, write(tables, path, figure)) for path in output]
         if not quiet:
             sys.stdout.buffer.write("\n".join(to_text(table, "table") for table in tables).encode())
             sys.stdout.flush()
-        made = [(path, write(tables, path, figure)) for path in output]
     for path, (written, notes) in made:
         pages = f" (pages 1 to {len(written)})" if len(written) > 1 else ""
-        print(f"rankscope: wrote {written[0].name if pages else path.name}{pages}", file=sys.stderr)
+        if not quiet:
+            print(f"rankscope: wrote {written[0].name if pages else path.name}{pages}", file=sys.stderr)
         for note in notes:
             print(f"rankscope: {note}", file=sys.stderr)

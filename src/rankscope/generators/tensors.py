@@ -1,8 +1,9 @@
 """Which arrays of a file are attention matrices, and what they are called.
 
-An array of two dimensions is one matrix, of three a matrix per head, of four per layer and head; a layer's number is
-read from a name such as `layer.3.attention`. Arrays whose names end in `query` and `key` belong together: they give
-scores, and from scores more can be proved than from stored weights.
+Attention is stored in many ways: all of it in one array, an array for each layer or for each head, with or without the
+batch that a model was given. The number of a layer or a head is read from the name or is an axis, and never both: an
+axis that is left is a batch. Arrays whose names end in `query` and `key` belong together: they give scores, and from
+scores more can be proved than from stored weights.
 """
 
 import fnmatch
@@ -33,10 +34,27 @@ QUERY: Final = ("query", "queries", "q")
 KEY: Final = ("key", "keys", "k")
 """Last words of the names of arrays that belong together."""
 
+START, NUMBER = r"(?<![^\W_])", r"([0-9]+)(?![^\W_])"  # whole words: nothing in `sublayer.3`, `layer.3rd`
+GPT: Final = r"(?<![._/][0-9][._/])(?<![._/][0-9]{2}[._/])h\."  # after a number, as in `l.3.h.0`, it may be a head
+LAYER: Final = re.compile(rf"{START}(?:(?:layer|block)(?:s?[._/])?|{GPT}){NUMBER}", re.IGNORECASE)
+ATTENTION: Final = re.compile(rf"{START}(?:attn|attention)(?:s?[._/])?{NUMBER}(?![._/-][0-9])", re.IGNORECASE)
+HEAD: Final = re.compile(rf"{START}head(?:s?[._/])?{NUMBER}", re.IGNORECASE)
+DIGITS: Final = 6  # a longer number counts no layers
+
 
 @dataclass(frozen=True)
 class File:
     """A file of matrices, and how to read it.
+
+    A name gives the number of a layer after `layer`, `layers`, `block` or `blocks`, or after `h.` as in GPT-2
+    (`layer.3.attention`, `layers_3`, `block3`, `transformer.h.3.attn`); where it has none of these, after `attn`,
+    `attention` or `attentions` (`attn_3`), unless a second number follows (`attn_0_1`). It gives the number of a head
+    after `head` or `heads` (`layers.3.head.0`). Of several numbers the first counts, which is the outermost; one of
+    more than six digits is none.
+
+    The last two axes of an array are a matrix. Those before them are, from the last to the first, the head, the layer
+    and the batch, without what the name gives: `attn` (4, 6, n, n) is layer × head; of `layer.3.attn`, (6, n, n) is
+    the heads, (1, 6, n, n) the same of a batch of one, and (2, 6, n, n) is batch × head, and is labelled so.
 
     `key` is a pattern that names arrays (`*.attention`); `origin` is "stored" for weights as they are, "scores" for
     query and key pairs, and None for the weights where there are any and the pairs otherwise. `mask`, `kernel`,
@@ -63,17 +81,19 @@ class File:
             {stem(each.name): each for each in named if role(each.name) in nouns} for nouns in (QUERY, KEY)
         )
         pairs = [(queries[name], keys[name]) for name in queries if name in keys]
+        taken: dict[str, int] = {}
         paired = {each.name for pair in pairs for each in pair}
         weights = [each for each in named if each.name not in paired and self.is_matrix(each)]
         skipped = [each for each in named if each.name not in paired and not self.is_matrix(each)]
         notes = [f"skipped '{displayed(each.name)}' of shape {each.shape}: {why_not(each)}" for each in skipped]
         if self.origin == "scores" or (self.origin is None and not weights and pairs):
             notes += [f"{len(weights)} arrays of weights are not analysed: leave out --from scores"] if weights else []
-            jobs = [job for pair in pairs for job in self.from_pair(archive, *pair, notes)]
+            heads = 1 + max((numbers_of(query.name)[1] or 0 for query, _ in pairs), default=0)
+            jobs = [job for pair in pairs for job in self.from_pair(archive, *pair, heads, taken, notes)]
         else:
             refuse_options(self)
             notes += [f"{len(pairs)} query/key pairs are not analysed: add --from scores"] if pairs else []
-            jobs = [job for each in weights for job in self.from_weights(archive, each)]
+            jobs = [job for each in weights for job in self.from_weights(archive, each, taken)]
         if not jobs:
             listed = "; ".join(f"'{displayed(each.name)}' {each.shape}" for each in archive.arrays[:8]) or "no array"
             raise error(
@@ -92,10 +112,10 @@ class File:
         square = len(array.shape) >= 2 and array.shape[-1] == array.shape[-2]
         return 2 <= len(array.shape) <= 4 and (square or self.key is not None)
 
-    def from_weights(self, archive: Archive, array: Stored) -> Iterator[Job]:
+    def from_weights(self, archive: Archive, array: Stored, taken: dict[str, int]) -> Iterator[Job]:
         """One job for each matrix of an array of weights."""
         read = remembered(array)
-        for index, origin in places(archive, array, array.name):
+        for index, origin in places(archive, array, array.name, taken):
 
             def make(index: tuple[int, ...] = index, origin: Origin = origin) -> Operator:
                 given = read()
@@ -103,8 +123,10 @@ class File:
 
             yield Job(origin, (array.shape[-2], array.shape[-1]), make)
 
-    def from_pair(self, archive: Archive, query: Stored, key: Stored, notes: list[str]) -> Iterator[Job]:
-        """One job for each pair of queries and keys."""
+    def from_pair(
+        self, archive: Archive, query: Stored, key: Stored, heads: int, taken: dict[str, int], notes: list[str]
+    ) -> Iterator[Job]:
+        """One job for each pair of queries and keys; there are so many `heads` where each has arrays of its own."""
         if query.shape[:-2] != key.shape[:-2] or len(query.shape) < 2 or query.shape[-1] != key.shape[-1]:
             shapes = f"'{displayed(query.name)}' {query.shape} and '{displayed(key.name)}' {key.shape}"
             raise error(
@@ -115,11 +137,11 @@ class File:
             "mask": self.mask or archive.metadata.get("mask", "bidirectional"),
             "kernel": self.kernel or archive.metadata.get("kernel", "softmax"),
             "position": self.position or archive.metadata.get("position", "none"),
-            "heads": query.shape[-3] if len(query.shape) > 2 else 1,
+            "heads": query.shape[-3] if axes_of(query)[-1:] == ["head"] else heads,
             "scale": self.scale if self.scale is not None else metadata_scale(archive, query.shape[-1], notes),
             "empty_rows": self.empty_rows,
         }
-        for index, origin in places(archive, query, stem(query.name).rstrip("._/")):
+        for index, origin in places(archive, query, stem(query.name).rstrip("._/"), taken):
 
             def make(index: tuple[int, ...] = index, origin: Origin = origin) -> Operator:
                 queries, keys = read_query().values[index], read_key().values[index]
@@ -159,15 +181,49 @@ def stem(name: str) -> str:
     return name[: len(name) - len(role(name))]
 
 
-def places(archive: Archive, array: Stored, name: str) -> Iterator[tuple[tuple[int, ...], Origin]]:
-    """The index of each matrix in an array, with its label (from `name`), layer and head."""
-    found = re.search(r"layers?[._](\d{1,6})(?!\d)", array.name)
-    layer = int(found.group(1)) if found else None
+def places(
+    archive: Archive, array: Stored, name: str, taken: dict[str, int]
+) -> Iterator[tuple[tuple[int, ...], Origin]]:
+    """The index of each matrix in an array, with its label (from `name`, and none of those `taken`), layer and head."""
+    layer, head = numbers_of(array.name)
+    axes = axes_of(array)
     name = displayed(name) or displayed(archive.path.name)
     for index in np.ndindex(array.shape[:-2]):
-        number, head = (index[0], index[1]) if len(index) == 2 else (layer, index[0] if index else None)
-        label = name + (f" layer {number}" if len(index) == 2 else "") + ("" if head is None else f" head {head}")
-        yield index, Origin(label, source=archive.path.name, key=array.name or None, layer=number, head=head, d=None)
+        numbered = zip(axes, index, array.shape[:-2], strict=True)
+        words = [f" {axis} {number}" for axis, number, side in numbered if axis != "batch" or side > 1]
+        place = {"layer": layer, "head": head} | dict(zip(axes, index, strict=True))
+        label, key = unused(name + "".join(words), taken), array.name or None
+        yield index, Origin(label, source=archive.path.name, key=key, layer=place["layer"], head=place["head"])
+
+
+def numbers_of(name: str) -> tuple[int | None, int | None]:
+    """The numbers of the layer and of the head that an array's name gives.
+
+    >>> numbers_of("layers.3.head.0"), numbers_of("attn_3"), numbers_of("attn_0_1")
+    ((3, 0), (3, None), (None, None))
+    """
+    found = LAYER.search(name) or ATTENTION.search(name), HEAD.search(name)
+    layer, head = (int(each[1]) if each and len(each[1]) <= DIGITS else None for each in found)
+    return layer, head
+
+
+def axes_of(array: Stored) -> list[str]:
+    """What the axes of an array before its matrices are: "batch", "layer" or "head"."""
+    count = len(array.shape) - 2
+    numbers = zip(("layer", "head"), numbers_of(array.name), strict=True)
+    free = [axis for axis, number in numbers if number is None]
+    known = free[max(len(free) - count, 0) :]
+    return ["batch"] * (count - len(known)) + known
+
+
+def unused(label: str, taken: dict[str, int]) -> str:
+    """The label, with a number where it is taken: long names are cut, and a name may read like another's label."""
+    found = label
+    while found in taken:
+        taken[label] += 1
+        found = f"{label} ({taken[label]})"
+    taken[found] = 1
+    return found
 
 
 def remembered(array: Stored) -> Callable[[], Given]:

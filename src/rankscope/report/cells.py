@@ -2,6 +2,7 @@
 
 import math
 import unicodedata
+from collections.abc import Sequence
 from typing import Any, Final
 
 from rankscope.records import Matrix, Number, Record, Table
@@ -63,6 +64,13 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def enumerated(texts: Sequence[str], most: int) -> str:
+    """At most so many texts; of more the first, and how many there are beside them."""
+    if len(texts) <= most:
+        return ", ".join(texts)
+    return f"{', '.join(texts[: most - 1])} and {len(texts) - most + 1} more"
+
+
 def number(value: float | int, digits: int = 6) -> str:
     """A number with `digits` significant digits and a true minus sign."""
     text = f"{value}" if isinstance(value, int) and abs(value) < 10**9 else f"{value:.{digits}g}"
@@ -71,7 +79,24 @@ def number(value: float | int, digits: int = 6) -> str:
 
 def short(value: float) -> str:
     """Two digits, with the exponent where it helps."""
-    return (f"{value:.1e}" if value and not 1e-2 < abs(value) < 1e4 else f"{value:.2g}").replace("-", "−")
+    return f"{value:.1e}".replace("-", "−") if value and not 1e-2 < abs(value) < 1e4 else number(rounded(value, 2))
+
+
+def rounded(value: float, digits: int) -> float:
+    """A number of so many significant digits."""
+    return float(f"{value:.{digits - 1}e}")
+
+
+def with_deviation(mean: float, deviation: float | None) -> tuple[str, str]:
+    """A mean to the digits of its standard deviation, two to six, and the deviation: nothing where there is none.
+
+    >>> with_deviation(-13387.2, 2800.0), with_deviation(0.12345, 0.0021), with_deviation(2.5, None)
+    (('−13400', '2800'), ('0.1235', '0.0021'), ('2.5', ''))
+    """
+    if not deviation:
+        return number(mean, 5), ""
+    digits = min(max(2 + decade(abs(mean) or deviation) - decade(deviation), 2), 6)
+    return number(rounded(mean, digits)), number(rounded(deviation, 2))
 
 
 def supported(value: float | int, low: Number, high: Number) -> float | int:

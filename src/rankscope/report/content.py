@@ -14,10 +14,10 @@ from typing import Any, Final, Literal
 from rankscope.errors import UsageError
 from rankscope.records import Table
 from rankscope.report import glossary
-from rankscope.report.cells import counted
 from rankscope.report.figure import (
     draw,
     help_of,
+    lacking,
     mark_of,
     names,
     reading_of,
@@ -25,9 +25,8 @@ from rankscope.report.figure import (
     suited,
     to_bytes,
     visible,
-    without_figure,
 )
-from rankscope.report.grid import Grid, main_grid, other_grids
+from rankscope.report.grid import Grid, main_grid, other_grids, split
 from rankscope.report.kinds import told_apart
 from rankscope.report.method import Paragraph, method
 from rankscope.report.provenance import in_lines, inputs_of, versions_of, words_of
@@ -42,6 +41,9 @@ LONGEST: Final = 300
 
 NAMED: Final = 3
 """Labels that a title names one by one."""
+
+FEW: Final = 3
+"""Methods of one measure that are told."""
 
 HEADER: Final = 80
 """Characters of a title in the header of a page."""
@@ -77,7 +79,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Content:
-    """A whole document."""
+    """A whole document; `notes` are for its maker, and no part of it."""
 
     title: str
     short: str
@@ -89,6 +91,7 @@ class Content:
     commands: list[str]
     study: list[str]
     versions: str
+    notes: list[str]
 
 
 def content_of(tables: Sequence[Table], name: str | None = None, *, text: Letters) -> Content:
@@ -103,13 +106,14 @@ def content_of(tables: Sequence[Table], name: str | None = None, *, text: Letter
         title,
         shortened(title, HEADER),
         parts,
-        list(dict.fromkeys(each for table in tables for each in method(table))),
+        list(method(tables)),
         glossary.entries(measures),
         {measure: found for measure in measures if (found := methods_of(tables, measure))},
         inputs_of(tables),
         list(dict.fromkeys(commands)),
         [line for study in studies for line in study],
         versions_of(tables),
+        lacking(tables),
     )
 
 
@@ -128,7 +132,7 @@ def gallery_of(tables: Sequence[Table], name: str | None = None, *, text: Letter
     parts = [Part(stem, "", [], nothing, shown[stem], [], []) for stem in names() if stem in shown]
     title = "The figures of rankscope"
     return Content(title, title, parts, [], {}, {}, nothing, ["rankscope report --gallery -o gallery.pdf"], [],
-                   versions_of(tables))  # fmt: skip
+                   versions_of(tables), [])  # fmt: skip
 
 
 def part_of(table: Table, name: str | None, text: Letters) -> Part:
@@ -138,9 +142,13 @@ def part_of(table: Table, name: str | None, text: Letters) -> Part:
         try:
             pictures.append(picture(each, table, text))
         except UsageError as refusal:
-            left_out.append(f"{each}: {without_figure(refusal)}")
+            if refusal.code != "RS003":
+                raise
+            stem = each.partition(":")[0]
+            left_out.append(f"{stem} ({refusal.given.removeprefix(f'the figure {stem!r} ')})")
     named = "Rank collapse with depth" if table.over_depth else "Rank of attention"
-    return Part(named, facts_of(table), sentences(table), main_grid(table), pictures, left_out, other_grids(table))
+    main, *others = [piece for grid in (main_grid(table), *other_grids(table)) for piece in split(grid)]
+    return Part(named, facts_of(table), sentences(table), main, pictures, left_out, others)
 
 
 def picture(name: str, table: Table, text: Letters) -> Picture:
@@ -194,9 +202,9 @@ def facts_of(table: Table) -> str:
 
 
 def methods_of(tables: Sequence[Table], measure: str) -> str:
-    """How a measure was found here: the methods of its records, if they are few."""
+    """How a measure was found here: the methods of its records, where these are few."""
     found = dict.fromkeys(r.method for table in tables for r in table if r.measure == measure and r.method)
-    return "; ".join(found) if len(found) < 4 else f"by {counted(len(found), 'method')}, which the files name"
+    return "; ".join(found) if len(found) <= FEW else ""
 
 
 def cleaned(value: Any) -> Any:

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -91,7 +91,7 @@ def powers(text: str) -> "Markup":
     """Text for HTML with its powers of ten as such."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"\b10\^(−?\d[\d.]*\d|−?\d)", r"10<sup>\1</sup>", str(escape(text))))
+    return Markup(re.sub(r"\b10\^(−?\d+(?:\.\d+)?(?:e[+−]?\d+)?)", r"10<sup>\1</sup>", str(escape(text))))
 
 
 def compiled(files: dict[str, bytes], **options: Any) -> Any:
@@ -110,7 +110,7 @@ def drawings(content: Content) -> dict[str, str]:
 
 def data_of(content: Content) -> dict[str, Any]:
     """A document as plain data with clean text; its drawings, which are no text, stand apart."""
-    data = asdict(content)
+    data = asdict(replace(content, notes=[]))
     data["glossary"] = {name: entry._asdict() for name, entry in content.glossary.items()}
     for part in data["parts"]:
         for picture in part["pictures"]:

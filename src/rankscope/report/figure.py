@@ -17,7 +17,7 @@ import inspect
 import logging
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
@@ -25,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from rankscope.errors import UsageError, error
+from rankscope.errors import error
 from rankscope.records import Table
 from rankscope.registry import nearest
 
@@ -116,13 +116,6 @@ def draw(name: str, table: Table) -> "Figure":
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
     return figure
-
-
-def without_figure(refusal: UsageError) -> str:
-    """What a document says in the place of a figure that this result cannot have; other refusals are raised."""
-    if refusal.code != "RS003":
-        raise refusal
-    return f"No figure: {refusal.given}. {refusal.remedy[:1].upper()}{refusal.remedy[1:]}."
 
 
 def shown_figure() -> "Figure":
@@ -251,6 +244,16 @@ def printable(text: str, family: str = "DejaVu Sans") -> str:
         usable = usable & holding if accent else holding
         kept.append(character if usable else "" if accent else MISSING_GLYPH.ljust(columns(character)))
     return "".join(kept)
+
+
+def lacking(tables: Iterable[Table]) -> list[str]:
+    """A note on letters of labels that no font here can draw, with the remedy; nothing where there are none."""
+    letters = {letter for table in tables for matrix in table.matrices for letter in visible(matrix.label)}
+    found = "".join(sorted(letter for letter in letters if printable(letter) != letter and printable(letter).strip()))
+    if not found:
+        return []
+    remedy = f"install a font that has them, such as {FALLBACK_FONTS[0]}"
+    return [f"no font here has {shortened(found, 20)}, and boxes stand in figures in their place; {remedy}"]
 
 
 def inscribe(artist: "Text", content: str, width: float, suffix: str = "") -> None:

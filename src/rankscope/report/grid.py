@@ -6,6 +6,7 @@ table has no room for stands in the others: no number is left out without a word
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -14,14 +15,20 @@ from typing import Final
 from rankscope.records import Matrix, Record, Table
 from rankscope.report import by_layer
 from rankscope.report.cells import compact, null_text, number, parted, printable, reason, sign_text, value_text
-from rankscope.report.descent import networks
+from rankscope.report.descent import Network, networks
 from rankscope.report.kinds import Kind, kinds, varies_seeds
 from rankscope.report.sentences import spread
 from rankscope.report.terminal import SHORT, SIDE_BY_SIDE, compared, groups_of, heading_of, row_name, sign_reason
-from rankscope.report.told import paths
+from rankscope.report.told import of_columns, paths
 
-COLUMNS: Final = 6
-"""Measures that stand beside each other on a page."""
+PAGE: Final = 112
+"""Letters that a line of a table has room for."""
+
+LABEL: Final = 26
+"""Letters of the names of rows, which may take several lines."""
+
+NULL: Final = "its null"
+"""The header of a column that holds what the measure before it is of matched random attention."""
 
 MANY: Final = 24
 """Matrices beyond which the first table sums them up."""
@@ -78,18 +85,46 @@ def other_grids(table: Table) -> list[Grid]:
     if table.over_depth:
         found = networks(table)
         every = [(printable(each.label), *by_layer.of_one(each)) for each in found] if len(found) > 1 else []
-        of_paths = [each for each in map(paths, found) if each[2]]
-        return [Grid(title, head, {"": words_of(body)}) for title, head, body in [*every, *of_paths]]
+        more = [each for each in [differences(found), *every, *map(paths, found)] if each[2]]
+        return [Grid(title, head, {"": words_of(body)}) for title, head, body in more]
     several = kinds(table) if varies_seeds(table) else []
     if not several and len(table.matrices) <= SIDE_BY_SIDE:
         return []
     left = [name for name in measures_of(table) if name not in first(table)]
-    columns = COLUMNS // 2 if any(record.null_count for record in table) else COLUMNS
-    chunks = [left[i : i + columns] for i in range(0, len(left), columns)]
     if several:
-        return [of_kinds(several, chunk) for chunk in chunks] if len(several) > 1 else []
+        return [of_kinds(several, left)] if len(several) > 1 and left else []
     main = [listed(table, first(table))] if len(table.matrices) > MANY else []
-    return [*main, *(listed(table, chunk) for chunk in chunks)]
+    return [*main, *([listed(table, left)] if left else [])]
+
+
+def split(grid: Grid) -> list[Grid]:
+    """A table as several that a page has room for, each with the first column; a null stays beside its number."""
+    if grid.why:
+        return [grid]
+    widths = [width_of(grid, place) for place in range(len(grid.header))]
+    pieces: list[list[int]] = []
+    room = 0
+    for place in range(1, len(widths)):
+        beside = widths[place] + (widths[place + 1] if grid.header[place + 1 : place + 2] == [NULL] else 0)
+        if not pieces or (room + beside > PAGE and grid.header[place] != NULL):
+            pieces.append([0])
+            room = min(widths[0], LABEL)
+        pieces[-1].append(place)
+        room += widths[place]
+    return [part_of(grid, piece, number) for number, piece in enumerate(pieces)] or [grid]
+
+
+def width_of(grid: Grid, place: int) -> int:
+    """The letters that a column takes on a line; a header may be broken at its spaces and underscores."""
+    header = max(map(len, re.split(r"(?<=[\s_])", grid.header[place])))
+    return max([header, *(len(row[place].text) for row in grid.rows)]) + 3
+
+
+def part_of(grid: Grid, places: Sequence[int], number: int) -> Grid:
+    """Some of the columns of a table."""
+    groups = {name: [[row[place] for place in places] for row in rows] for name, rows in grid.groups.items()}
+    title = f"{grid.title} (continued)" if number else grid.title
+    return Grid(title, [grid.header[place] for place in places], groups, grid.words, grid.why, grid.note)
 
 
 def measures_of(table: Table) -> list[str]:
@@ -100,7 +135,7 @@ def measures_of(table: Table) -> list[str]:
 def first(table: Table) -> list[str]:
     """The measures that a reader of many matrices sees first."""
     present = measures_of(table)
-    return [name for name in SHORT if name in present] or present[:COLUMNS]
+    return [name for name in SHORT if name in present] or present
 
 
 # --- one matrix, or a few -----------------------------------------------------------------------------------------
@@ -184,7 +219,8 @@ def listed(table: Table, names: Sequence[str]) -> Grid:
             null = record is not None and column.endswith(" null")
             row.append(Cell(null_text(record).removeprefix("null ")) if null and record else cell_of(record, matrix))
         rows.append(row)
-    return cut(Grid(listing(names), ["matrix", *map(heading_of, columns)], {"": rows}))
+    header = [NULL if column.endswith(" null") else heading_of(column) for column in columns]
+    return cut(Grid(listing(names), ["matrix", *header], {"": rows}))
 
 
 def spread_of(table: Table) -> Grid:
@@ -259,13 +295,13 @@ def unknown(kind: Kind, measure: str, subject: str) -> Cell:
     record = kind.alike(measure, subject)
     if record is None:
         return Cell("—" if (measure, subject) not in kind.records else "not known")
-    return Cell(value_text(record, kind.matrices[0]), record.guarantee)
+    text = value_text(record, kind.matrices[0])
+    return Cell(text, "" if text == "—" else record.guarantee)
 
 
 def listing(names: Iterable[str]) -> str:
     """What the columns of a table are."""
-    listed = list(names)
-    return "The main measures" if set(listed) <= set(SHORT) else "Further measures: " + ", ".join(listed)
+    return "The main measures" if set(names) <= set(SHORT) else "Further measures"
 
 
 def cut(grid: Grid) -> Grid:
@@ -284,7 +320,25 @@ def of_depth(table: Table) -> Grid:
     """A row for each layer, or for each network."""
     header, rows = by_layer.grid(table)
     title = "Layer by layer" if header[:1] == ["layer"] else "The networks"
-    return Grid(title, header, {"": words_of(rows)})
+    return Grid(title, header, {"": words_of(rows)}, note=" ".join(of_columns(table, networks(table), header)))
+
+
+def differences(found: Sequence[Network]) -> tuple[str, list[str], list[list[str]]]:
+    """What one part of a network changes, over paired seeds, with the interval of each: a title, a header and rows."""
+    rows = [
+        [
+            printable(each.label),
+            printable(str(record.details["without"])),
+            str(record.layer),
+            number(float(record), 4),
+            f"{number(record.low or 0, 4)} … {number(record.high or 0, 4)}",
+            str(record.details["seeds"]),
+        ]
+        for each in found
+        for record in each.whole
+        if record.measure == "log10_residual_difference"
+    ]
+    return "Differences of log₁₀ r over paired seeds", ["network", "less", "layer", "mean", "95 %", "seeds"], rows
 
 
 def words_of(rows: Iterable[Iterable[str]]) -> list[list[Cell]]:

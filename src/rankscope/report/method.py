@@ -3,7 +3,7 @@
 Only what occurs in a result is explained.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from rankscope.records import Record, Table
@@ -11,7 +11,7 @@ from rankscope.report import by_layer
 from rankscope.report.cells import counted, printable
 from rankscope.report.descent import networks
 from rankscope.report.terminal import SUBJECTS
-from rankscope.report.told import legend
+from rankscope.report.told import failures, not_known, of_columns, of_masks, of_products
 
 GUARANTEES: Final = {
     "proved": "a theorem about the structure of the matrix gives it, or exact or ball arithmetic does. A determinant "
@@ -40,37 +40,55 @@ class Paragraph(NamedTuple):
     text: str
 
 
-def method(table: Table) -> Iterator[Paragraph]:
-    """How the numbers of a table were found, and how far each can be trusted."""
-    used = {record.guarantee for record in table if record.status == "ok"}
+def method(tables: Sequence[Table]) -> Iterator[Paragraph]:
+    """How the numbers of some tables were found, and how far each can be trusted."""
+    records = [record for table in tables for record in table]
+    used = {record.guarantee for record in records if record.status == "ok"}
     yield from (Paragraph(word, text) for word, text in GUARANTEES.items() if word in used)
-    subjects = [word for word in SUBJECTS if any(record.subject == word for record in table)]
+    subjects = [word for word in SUBJECTS if any(record.subject == word for record in records)]
     if subjects:
         listed = "; ".join(f"{word}: {SUBJECTS[word]}" for word in subjects)
         yield Paragraph("subject", f"Every number speaks of something: {listed}.")
-    yield from tolerances(table)
-    yield from chance(table)
-    if table.over_depth:
-        found = networks(table)
-        yield Paragraph("depth", " ".join(legend(table, found, by_layer.grid(table)[0])))
-    else:
+    yield from tolerances(records)
+    yield from chance(records)
+    for table in tables:
+        yield from remarks(table)
+
+
+def remarks(table: Table) -> Iterator[Paragraph]:
+    """What a reader should know of the matrices or networks of one table."""
+    if not table.over_depth:
         for matrix in table.matrices:
             yield from (Paragraph("note", f"{printable(matrix.label)}: {printable(note)}.") for note in matrix.notes)
         yield from refusals(table)
+        return
+    found = networks(table)
+    header = by_layer.grid(table)[0]
+    notes = (f"{printable(each.label)}: {printable(note)}." for each in found for note in each.matrix.notes)
+    for name, said in (
+        ("residual", of_columns(table, found, header)),
+        ("masks", of_masks(found)),
+        ("products", of_products(table)),
+        ("note", notes),
+        ("not known", [*not_known(found), *failures(table)]),
+    ):
+        text = " ".join(said)
+        if text:
+            yield Paragraph(name, text)
 
 
-def tolerances(table: Table) -> Iterator[Paragraph]:
+def tolerances(records: Sequence[Record]) -> Iterator[Paragraph]:
     """The rules by which numerical ranks were counted."""
-    counts = [record for record in table if record.measure == "rank_numerical"]
+    counts = [record for record in records if record.measure == "rank_numerical"]
     rules = dict.fromkeys(str(record.details["rule"]) for record in counts if record.details.get("rule"))
     if rules:
         said = "; ".join(f"{rule}: {RULES.get(rule, 'a relative tolerance, times σ₁')}" for rule in rules)
         yield Paragraph("tolerance", f"The numerical rank counts the singular values σ > τ. Rule {printable(said)}.")
 
 
-def chance(table: Table) -> Iterator[Paragraph]:
+def chance(records: Sequence[Record]) -> Iterator[Paragraph]:
     """What matched random attention is, where it was measured."""
-    counts = {record.null_count for record in table if record.null_count}
+    counts = {record.null_count for record in records if record.null_count}
     if counts:
         text = (
             f"Beside a number stands its null, mean ± standard deviation over {counted(max(counts), 'seed')} of "

@@ -9,7 +9,7 @@ from rankscope.records import Table
 from rankscope.report.cells import counted
 from rankscope.report.grid import Cell, Grid, main_grid
 from rankscope.report.kinds import told_apart
-from rankscope.report.method import method
+from rankscope.report.method import remarks
 from rankscope.report.sentences import sentences
 from rankscope.report.terminal import common_heading, heading
 
@@ -20,12 +20,11 @@ def to_html(table: Table) -> str:
     """The table that a reader sees first, what it shows in words above it, and what its marks mean below."""
     table = table if table.over_depth else told_apart(table)
     said = " ".join(sentences(table))
-    remarks = [each.text for each in method(table) if each.name in ("depth", "note") or each.name.startswith("RS")]
     parts = [
         f"<p><strong>{escape(title_of(table))}</strong></p>",
         *([f"<p>{escape(said)}</p>"] if said else []),
         grid_html(main_grid(table)),
-        *(f"<p>{escape(remark)}</p>" for remark in remarks),
+        *(f"<p>{escape(remark.text)}</p>" for remark in remarks(table)),
     ]
     return "".join(parts)
 

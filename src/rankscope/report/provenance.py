@@ -38,7 +38,7 @@ def inputs_of(tables: Sequence[Table]) -> Grid:
         rows.append(
             (label or "—", size, first.dtype, printable(source), numbers([n for n in own if n is not None]), digest)
         )
-    header = ["matrix", "size", "type", "source", "seed", "SHA-256"]
+    header = ["matrix", "size", "type", "source", "seed", "SHA-256 of what made it"]
     distinct = [len({row[i] for row in rows}) for i in range(len(header))]
     kept = [i for i in range(len(header)) if not i or distinct[i] > 1 or len(rows) == 1]
     alike = [f"{header[i]} {rows[0][i]}" for i in range(len(header)) if i not in kept and rows and rows[0][i]]

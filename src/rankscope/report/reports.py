@@ -65,7 +65,7 @@ def write_gallery(tables: list[Table], path: Path, figure: str | None) -> save.W
 def check_report(path: Path, figure: str | None) -> None:
     """Refuse a file that is no document, before the work is done."""
     if path.suffix.lower() not in (*save.DOCUMENTS, ".png", *([".svg"] if figure else [])):
-        remedy = "end its name with .pdf, .html or .png; analyze, compare and depth write tables"
+        remedy = "end its name with .pdf, .html or .png; .svg takes one --figure; other commands write tables"
         raise error("RS002", f"a report in the file {path.name!r}", remedy)
     save.check_target(path, figure)
 

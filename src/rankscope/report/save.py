@@ -79,7 +79,11 @@ def save(table: Table, path: Path, figure: str | None = None) -> list[str]:
 
         return write_document(lambda letters: content_of([table], figure, text=letters), path)[1]
     atomic_write(path, content(table, suffix, figure))
-    return []
+    if not takes_figure(path):
+        return []
+    from rankscope.report.figure import lacking
+
+    return lacking([table])
 
 
 def content(table: Table, suffix: str, figure: str | None) -> bytes:
@@ -103,14 +107,15 @@ def write_document(make: "Callable[[Letters], Content]", path: Path) -> Written:
     from rankscope.report import document
 
     suffix = path.suffix.lower()
-    notes: list[str] = []
+    content = make("path" if suffix == ".html" else "none")
+    notes = content.notes
     if suffix == ".html":
-        files = {path: document.to_html(make("path"))}
+        files = {path: document.to_html(content)}
     elif suffix == ".pdf":
-        made, notes = document.to_pdf(make("none"))
-        files = {path: made}
+        made, found = document.to_pdf(content)
+        files, notes = {path: made}, found or notes
     else:
-        pages = document.to_png(make("none"))
+        pages = document.to_png(content)
         several = len(pages) > 1
         files = {path.with_stem(f"{path.stem}-{i}") if several else path: page for i, page in enumerate(pages, 1)}
     atomic_write_all(files)

@@ -5,13 +5,17 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from rankscope.records import Matrix, Record, Table
-from rankscope.report.cells import counted, number, printable, short, supported
+from rankscope.report.cells import counted, enumerated, number, printable, short, supported, with_deviation
 from rankscope.report.chance import CHANCE, side_of
+from rankscope.report.factors import factors
 from rankscope.report.figures._curve import curves_of
 from rankscope.report.kinds import kinds, varies_seeds
 
 SPOKEN: Final = 3
-"""Kinds of matrices of which a sentence is said each."""
+"""Kinds of matrices of which a sentence is said each; of more it is said what varies."""
+
+MOST_NAMED: Final = 5
+"""Matrices of full rank that are named."""
 
 SPOKEN_OF: Final = {"effective_rank": "effective rank", "rank_numerical": "numerical rank"}
 """The means over seeds that are said in words."""
@@ -147,9 +151,9 @@ def carried(records: dict[str, Record], size: int) -> Iterator[str]:
 
 
 def over_seeds(table: Table) -> Iterator[str]:
-    """What a few kinds of matrices show over their seeds, and what is extreme among many."""
+    """What a few kinds of matrices show over their seeds; of many what varies, and what is extreme."""
     found = kinds(table)
-    for kind in found[:SPOKEN]:
+    for kind in found if len(found) <= SPOKEN else []:
         means = [(name, kind.mean(measure)) for measure, name in SPOKEN_OF.items()]
         said = [f"its {name} is {spread(row)}" for name, row in means if row is not None]
         exact = kind.mean("rank_exact")
@@ -158,15 +162,12 @@ def over_seeds(table: Table) -> Iterator[str]:
         if said:
             yield f"Over {counted(len(kind.matrices), 'seed')} of {kind.name}, {joined(said)}."
     yield from extremes([(row["mean"], kind.name) for kind in found if (row := kind.mean("effective_rank"))])
+    yield from factors(table)
 
 
 def spread(row: dict[str, Any]) -> str:
     """A mean with its standard deviation, to the digits of the latter."""
-    mean, deviation = row["mean"], row["sd"]
-    if not deviation:
-        return number(mean, 5)
-    digits = 2 + math.floor(math.log10(abs(mean) or deviation)) - math.floor(math.log10(deviation))
-    return f"{number(mean, min(max(digits, 2), 6))} ± {number(deviation, 2)}"
+    return " ± ".join(filter(None, with_deviation(row["mean"], row["sd"])))
 
 
 def joined(texts: list[str]) -> str:
@@ -187,9 +188,11 @@ def against_chance(records: list[tuple[dict[str, Record], Matrix]]) -> Iterator[
     known = [record for record in found if record.value is not None and record.null_sd is not None]
     if known:
         sides = [side_of(record) for record in known]
+        below, above = sides.count(-1), sides.count(1)
+        lie = "lies" if below == 1 or (below == 0 and above == 1) else "lie"
         yield (
-            f"Of {counted(len(known), 'effective rank')}, {sides.count(-1)} lie below and {sides.count(1)} above those "
-            f"of matched random attention, beyond its prediction interval of {100 * (1 - CHANCE):.2f} %."
+            f"Of {counted(len(known), 'effective rank')}, {below} {lie} below and {above} above those of matched random "
+            f"attention, beyond its prediction interval of {100 * (1 - CHANCE):.2f} %."
         )
 
 
@@ -200,8 +203,9 @@ def of_several(table: Table, matrices: list[Matrix]) -> Iterator[str]:
         known = [(each[name], matrix) for each, matrix in records if name in each and each[name].value is not None]
         values = [(float(supported(float(r), r.low, r.high)), printable(matrix.label)) for r, matrix in known]
         yield from extremes(values, meaning)
+    yield from factors(table)
     yield from against_chance(records)
     full = [m for each, m in records if "rank_exact" in each and each["rank_exact"].value == min(m.rows, m.columns)]
     if full and len(full) < len(matrices):
-        listed = ", ".join(printable(m.label) for m in full[:4]) + (", …" if len(full) > 4 else "")
+        listed = enumerated([printable(m.label) for m in full], MOST_NAMED)
         yield f"Full exact rank is proved for {len(full)} of {len(table.matrices)}: {listed}."

@@ -6,6 +6,7 @@ three sentences below say what the numbers mean together.
 
 import math
 import textwrap
+from dataclasses import replace
 from typing import Final
 
 from rankscope.records import Matrix, Record, Table
@@ -13,6 +14,7 @@ from rankscope.report.cells import (
     MARKS,
     columns_of,
     compact,
+    counted,
     folded,
     marked,
     null_text,
@@ -24,7 +26,7 @@ from rankscope.report.cells import (
     sign_text,
     value_text,
 )
-from rankscope.report.kinds import told_apart, varies_seeds
+from rankscope.report.kinds import Kind, kinds, told_apart, varies_seeds
 from rankscope.report.sentences import sentences
 
 WIDTH: Final = 80
@@ -229,7 +231,7 @@ def listed(table: Table, width: int) -> list[str]:
         row = f"  {bad.code}" if bad else "".join(f"{texts[name][i]:>{widths[name]}}" for name in shown)
         lines.append(f"{label}{' ' * (first - columns_of(label))}{row}".rstrip())
     left_out = len(present) - sum(name in present for name in shown)
-    more = f"; {left_out} more measures with --format csv or json" if left_out > 0 else ""
+    more = f"; {counted(left_out, 'more measure')} with --format csv or json" if left_out > 0 else ""
     return [*lines, *footer(table, width, more)]
 
 
@@ -260,25 +262,56 @@ def complaints(table: Table) -> list[str]:
 
 
 def seeds(table: Table, width: int) -> list[str]:
-    """Several seeds: mean and standard deviation of each measure, for each label, over the seeds that have a value."""
-    count = len({record.seed for record in table})
-    lines = [common_heading(table).replace("matrices", f"matrices, {count} seeds")]
-    rows = {(row["label"], row["measure"], row["subject"]): row for row in table.summary(least=1)}
-    labels = {matrix.id: matrix.label for matrix in table.matrices}
-    wanted = dict.fromkeys((labels[r.matrix], r.measure, r.subject) for r in table)
-    marks = {(labels[r.matrix], r.measure, r.subject): MARKS[r.guarantee] for r in table}
-    for label in dict.fromkeys(label for label, _, _ in wanted):
-        lines += ["", printable(label), f"  {'':<24}{'mean':>13}{'sd':>11}{'min':>13}{'max':>13}{'n':>4}"]
-        for key in (key for key in wanted if key[0] == label):
-            both = len([each for each in wanted if each[:2] == key[:2]]) > 1
-            full = f"{key[1]} [{key[2]}]" if both else key[1]
-            name, row = f"{shortened(full, 22)} {marks[key]}", rows.get(key)
-            if row is None:
-                lines.append(f"  {name:<24}{'not known':>13}{'':>37}{0:>4}")
-                continue
-            sd = "" if row["sd"] is None else number(row["sd"], 3)
-            mean, low, high = (f"{number(row[each]):>13}" for each in ("mean", "min", "max"))
-            lines.append(f"  {name:<24}{mean}{sd:>11}{low}{high}{row['count']:>4}")
-            lines += [f"    {name:<22}{value:>13}" for name, value in compared(table, labels, key)]
+    """Several seeds: mean and deviation of each measure over the seeds that have a value, or a row for each kind."""
+    found, count = kinds(table), len({record.seed for record in table})
+    head = common_heading(table).replace("matrices", f"matrices, {counted(count, 'seed')}")
+    if len(found) > SIDE_BY_SIDE:
+        return compared_kinds(table, found, head, width)
+    lines = [line for kind in found for line in block(table, kind)]
     more = "   sd: sample standard deviation   n: seeds with a value"
-    return [*lines, *footer(table, width, more)]
+    return [*textwrap.wrap(head, width), *lines, *footer(table, width, more)]
+
+
+def block(table: Table, kind: Kind) -> list[str]:
+    """Each measure of matrices that differ in their seeds: mean, deviation, ends, and the seeds that have a value."""
+    lines = ["", kind.name, f"  {'':<24}{'mean':>13}{'sd':>11}{'min':>13}{'max':>13}{'n':>4}"]
+    labels = {matrix.id: matrix.label for matrix in kind.matrices}
+    own = replace(table, matrices=kind.matrices, records=[record for each in kind.records.values() for record in each])
+    for measure, subject in kind.records:
+        both = sum(name == measure for name, _ in kind.records) > 1
+        row, text, mark = kind.means.get((measure, subject)), *known(kind, measure, subject)
+        name = f"{shortened(f'{measure} [{subject}]' if both else measure, 22)} {mark}"
+        if row is None:
+            lines.append(f"  {name:<24}{text:>13}{'':>37}{0:>4}")
+            continue
+        sd = "" if row["sd"] is None else number(row["sd"], 3)
+        low, high = (f"{number(row[each]):>13}" for each in ("min", "max"))
+        lines.append(f"  {name:<24}{text:>13}{sd:>11}{low}{high}{row['count']:>4}")
+        beside = compared(own, labels, (kind.matrices[0].label, measure, subject))
+        lines += [f"    {name:<22}{value:>13}" for name, value in beside]
+    return lines
+
+
+def known(kind: Kind, measure: str, subject: str) -> tuple[str, str]:
+    """The mean of a measure, or what all seeds say instead of it, with the mark of the guarantee that all have."""
+    row, alike = kind.means.get((measure, subject)), kind.alike(measure, subject)
+    if row is None and alike is None:
+        return "not known", " "
+    text = number(row["mean"]) if row is not None else value_text(alike, kind.matrices[0]) if alike is not None else ""
+    return text, " " if text == "—" else MARKS.get(kind.guarantee(measure, subject), " ")
+
+
+def compared_kinds(table: Table, found: list[Kind], head: str, width: int) -> list[str]:
+    """Many kinds of matrices over their seeds: a row each, with mean and deviation of as many measures as fit."""
+    from rankscope.report.by_layer import fitted
+    from rankscope.report.grid import first, measures_of, of_kinds
+
+    names = list(dict.fromkeys([*first(table), *measures_of(table)]))
+    grid = of_kinds(found, names)
+    rows = [[row[0].text, *(f"{cell.text} {MARKS.get(cell.guarantee, ' ')}" for cell in row[1:])] for row in grid.rows]
+    common = parted([kind.name for kind in found])[0]
+    more = "   mean ± sample standard deviation over seeds"
+    nulls = " Matched random attention is in --format csv and json." if any(r.null_count for r in table) else ""
+    below = [line for text in (grid.note + nulls,) for line in folded(text, width)]
+    lines = [*textwrap.wrap(head + (f"   {common}" if common else ""), width), ""]
+    return [*lines, *fitted(["", *grid.header[1:]], rows, width), *footer(table, width, more), *below]

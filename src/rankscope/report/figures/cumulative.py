@@ -41,11 +41,9 @@ from rankscope.report.figures._curve import (
     record_of,
 )
 from rankscope.report.figures._frame import index_ticks
+from rankscope.report.figures._many import EMPHASIS, FEW, Family, colour_among, families_of, has_bands
 from rankscope.report.figures._text import INK, PALE, Entry, number, remark, scientific, write_legend, write_title
 from rankscope.report.figures.spectrum import (
-    EMPHASIS,
-    FEW,
-    colour_by_layer,
     kind_of,
     over_of,
     parts_of,
@@ -140,37 +138,61 @@ def draw_few(axes: Axes, groups: Sequence[list[Curve]]) -> list[Entry]:
     """A handful of matrices, each with its own colour, dash and marker; several seeds are a median and a band."""
     entries = []
     for place, (group, name) in enumerate(zip(groups, names_of(list(groups)), strict=True)):
-        parts = np.array([shares(curve.values) for curve in group])
-        places = np.arange(group[0].order + 1)
+        (line,) = axes.plot([], [], zorder=3, gid="curve")
         step = max(1, group[0].order // 9)
-        every = (step * (place + 1) // (len(groups) + 1), step)
-        (line,) = axes.plot(places, np.median(parts, axis=0), markevery=every, zorder=3, gid="curve")
-        if len(group) > 1:
-            band = axes.fill_between(places, parts.min(axis=0), parts.max(axis=0), color=line.get_color(), alpha=0.2)
-            band.set(linewidth=0, zorder=2, gid="shaded-band")
+        line.set_markevery((step * (place + 1) // (len(groups) + 1), step))
+        draw_spread(axes, line, group)
         facts = [*([f"{len(group)} seeds"] if len(group) > 1 else []), *at_quarter(group)]
         entries.append(Entry(line, name, ": " * bool(facts) + ", ".join(facts)))
     return entries
 
 
+def draw_spread(axes: Axes, line: Line2D, group: Sequence[Curve]) -> None:
+    """Turn a line into the median of the curves, with a band for their range."""
+    parts = np.array([shares(curve.values) for curve in group])
+    places = np.arange(group[0].order + 1)
+    line.set_data(places, np.median(parts, axis=0))
+    if len(group) > 1:
+        band = axes.fill_between(places, parts.min(axis=0), parts.max(axis=0), color=line.get_color(), alpha=0.2)
+        band.set(linewidth=0, zorder=2, gid="shaded-band")
+
+
 def draw_many(figure: Figure, axes: Axes, curves: list[Curve]) -> list[Entry]:
-    """Thin lines, coloured by layer where there are several; means over heads and products apart."""
+    """Thin lines in the colours of their families; means over heads and products apart."""
     heads, aggregates = parts_of(curves)
-    colours = colour_by_layer(figure, axes, [curve.series.layer for curve in heads])
-    paths = [np.column_stack([np.arange(curve.order + 1), shares(curve.values)]) for curve in heads]
-    axes.add_collection(LineCollection(paths, linewidths=0.6, colors=colours, zorder=3, gid="curve"), autolim=False)
-    sample = Line2D([], [], color=colours[len(heads) // 2], linewidth=0.8, linestyle="-", marker="")
-    facts = [f"{len(heads)} {'heads' if aggregates else 'matrices'}", *at_quarter(heads)]
-    facts += ["coloured by layer"] if len(set(colours)) > 1 else []
-    entries = [Entry(sample, "", ", ".join(facts))]
+    families = families_of(figure, axes, heads)
+    banded = has_bands(heads)
+    entries = []
+    for family in families:
+        draw_family(axes, family, banded=banded)
+        found = [f"{len(family.curves)} {'heads' if aggregates else 'matrices'}"] if len(family.curves) > 1 else []
+        found += [*at_quarter(family.curves), *(["coloured by layer"] if family.layered else [])]
+        found += [f"bands over seeds with medians: {len(family.bands)}"] if banded else []
+        entries.append(Entry(family.sample, family.name, ": " * bool(family.name and found) + ", ".join(found)))
     kinds = dict.fromkeys(map(over_of, aggregates))
-    for kind, (colour, _) in zip(kinds, cycle(EMPHASIS), strict=False):
+    for kind, (other, _) in zip(kinds, cycle(EMPHASIS), strict=False):
         group = [curve for curve in aggregates if over_of(curve) == kind]
         for curve in group:
+            colour = colour_among([curve], families, other)
             (line,) = axes.plot(np.arange(curve.order + 1), shares(curve.values), "-", color=colour, zorder=4)
             line.set(marker="", linewidth=1.4, gid="curve")
-        entries.append(Entry(line, kind_of(group), ": " * (group[0].order >= 4) + "".join(at_quarter(group))))
+        handle = Line2D([], [], color=colour_among(group, families, other), linestyle="-", marker="", linewidth=1.4)
+        entries.append(Entry(handle, kind_of(group), ": " * (group[0].order >= 4) + "".join(at_quarter(group))))
     return entries
+
+
+def draw_family(axes: Axes, family: Family, *, banded: bool) -> None:
+    """The curves of one family: thin lines, or bands over the seeds with their medians."""
+    if banded:
+        for group, colour in family.bands:
+            (line,) = axes.plot([], [], color=colour, linestyle=family.dash, marker="", linewidth=1.0, zorder=3)
+            line.set_gid("curve")
+            draw_spread(axes, line, group)
+        return
+    paths = [np.column_stack([np.arange(curve.order + 1), shares(curve.values)]) for curve in family.curves]
+    lines = LineCollection(paths, linewidths=0.8 if family.trait else 0.6, colors=family.colours, zorder=3)
+    lines.set(linestyles=family.dash, gid="curve")
+    axes.add_collection(lines, autolim=False)
 
 
 def at_quarter(group: Sequence[Curve]) -> list[str]:

@@ -23,8 +23,9 @@ from matplotlib.ticker import FixedLocator
 from rankscope.errors import error
 from rankscope.records import Matrix, Record, Table
 from rankscope.report.figures._curve import label_of
+from rankscope.report.figures._many import colours_of_layers
 from rankscope.report.figures._text import GREY, PALE, SMALL, Entry, remark, write_legend, write_title
-from rankscope.report.figures.spectrum import AGGREGATES, colour_by_layer
+from rankscope.report.figures.spectrum import AGGREGATES
 
 PLACE = 50
 MEASURES = ("row_entropy_normalized", "effective_rank")
@@ -144,7 +145,7 @@ def draw_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> list[Ent
     several = len({point.record.layer for point in layered}) > 1
     groups = grouped(points, by_kind) if several else groups_of(points)
     groups = groups if len(groups) <= len(STYLES) else {"": list(points)}
-    colours = colour_by_layer(figure, axes, [point.record.layer for point in layered]) if several else []
+    colours = colours_of_layers(figure, axes, [point.record.layer for point in layered]) if several else []
     of_layer = {id(point): colour for point, colour in zip(layered, colours, strict=True)} if several else {}
     entries = []
     for (name, group), (colour, marker) in zip(groups.items(), STYLES, strict=False):

@@ -1,7 +1,8 @@
 """Singular values on a logarithmic axis, with the floor below which they are noise.
 
 Curve: the singular values of a matrix, divided by the largest. Values that are exactly zero have no place on a
-logarithmic axis: the legend counts them.
+logarithmic axis: the legend counts them. Where there are too many matrices for a colour each, those have one colour
+that share what the legend names, and heads of several layers the colour of their layer.
 
 Pale band: from the least to the greatest value at each index, of matrices that differ in their seeds alone; the line
 in it is their median. A value in the noise counts as less than any other, so that a band which holds noise reaches
@@ -21,8 +22,8 @@ rank of a matrix is the number of its values above its own tolerance.
 
 Arrow: the true smallest value is known by another way. It lies in the noise, or below the axis.
 
-Open arrow: the smallest value is estimated by another way, and not proved. The estimate lies in the noise, or below
-the axis.
+Open arrow: the head of this arrow is open and not filled. The smallest value is estimated by another way, and not
+proved. The estimate lies in the noise, or below the axis.
 
 Lower panel: the last values once more, on an axis that reaches the true ones, which were enclosed in multiprecision.
 The line joins those; where LAPACK returns noise, its dots are grey and the marks of the true values open.
@@ -35,15 +36,11 @@ Grey line: below it, in the lower panel, what LAPACK returns is smaller than the
 from collections.abc import Sequence
 from itertools import cycle
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import ListedColormap, Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from rankscope.errors import error
 from rankscope.records import Table
@@ -58,13 +55,22 @@ from rankscope.report.figures._curve import (
 )
 from rankscope.report.figures._frame import frame
 from rankscope.report.figures._limits import draw_limits, ranks
+from rankscope.report.figures._many import (
+    EMPHASIS,
+    FEW,
+    Family,
+    are_alike,
+    colour_among,
+    families_of,
+    has_bands,
+    telling,
+)
 from rankscope.report.figures._noise import NOISE, counted, draw_noise, only
 from rankscope.report.figures._seeds import draw_spread, lowest_drawn, spread_of
 from rankscope.report.figures._tail import Stroke, add_panels, draw_tail
 from rankscope.report.figures._text import (
     GREY,
     LINE,
-    PALE,
     SMALL,
     WIDTH,
     Entry,
@@ -75,11 +81,7 @@ from rankscope.report.figures._text import (
 )
 
 PLACE = 10
-FEW = 8  # beyond this number, curves cannot be told apart by colour and dash
 NAMED = 4  # so many means and products are named one by one
-
-# Means and products among many thin lines: apart from cividis and from the black median.
-EMPHASIS = (("#D55E00", "s"), ("#CC79A7", "D"), ("#56B4E9", "^"), ("#882255", "v"))
 AGGREGATES = {"heads-mean": "means over heads", "layers-product": "products over layers"}
 
 
@@ -116,7 +118,9 @@ def draw(figure: Figure, table: Table) -> None:
         entries += draw_tail(lower, strokes)
         figure.align_ylabels([axes, lower])
     brief = few and len(groups) == len(curves)  # the legend has the numbers of each
-    entries += draw_limits(axes, curves, bottom, [] if few else parts_of(curves)[0], brief=brief)
+    heads = parts_of(curves)[0]
+    counted_once = [] if few or telling(heads) else heads  # the legend counts those of each kind
+    entries += draw_limits(axes, curves, bottom, counted_once, brief=brief)
     entries += without_curve(table, curves)
     several = len(curves) > 1 or any(entry.is_wide for entry in entries)
     write_legend(figure, lower or axes, entries, single_column=several)
@@ -188,27 +192,53 @@ def parts_of(curves: list[Curve]) -> tuple[list[Curve], list[Curve]]:
 
 
 def draw_many(figure: Figure, axes: Axes, curves: list[Curve]) -> tuple[list[Entry], list[Stroke]]:
-    """Thin lines, coloured by layer where there are several layers, with their median; means and products apart."""
+    """Thin lines in the colours of their families, the median of those of one kind; means and products apart."""
     heads, aggregates = parts_of(curves)
-    colours = colour_by_layer(figure, axes, [curve.series.layer for curve in heads])
-    paths = [np.column_stack([curve.index, only(curve.values, curve.data)]) for curve in heads]
-    lines = LineCollection(paths, linewidths=0.6, colors=colours, zorder=3, gid="curve")
-    axes.add_collection(lines, autolim=False)
-    samples = [Line2D([], [], color=colour, linewidth=0.8, linestyle="-", marker="") for colour in colours]
-    zeros = sum(int(curve.zero.sum()) for curve in curves)
-    what = f"{len(heads)} {'heads' if aggregates else 'spectra'}"
-    entries = [Entry(samples[len(heads) // 2], "", what + ", coloured by layer" * (len(set(colours)) > 1))]
-    if len({len(curve.values) for curve in heads}) == 1 < len(heads):
+    families = families_of(figure, axes, heads)
+    banded = has_bands(heads)
+    strokes = [stroke for family in families for stroke in draw_family(axes, family, heads, banded=banded)]
+    one = "head" if aggregates else "spectrum"
+    entries = [Entry(each.sample, each.name, said_of(each, one, banded=banded)) for each in families]
+    if not banded and are_alike(heads):
         (line,) = axes.plot(*spread_of(heads)[:3:2], color="black", linestyle="--", marker="", zorder=5)
         entries.append(Entry(line, "", f"median of the {len(heads)} heads" if aggregates else "their median"))
-    named, strokes = draw_aggregates(axes, aggregates)
+    named, others = draw_aggregates(axes, aggregates, families)
     entries += named + draw_noise(axes, curves, NOISE)
+    zeros = sum(int(curve.zero.sum()) for curve in curves)
     if zeros:
         entries.append(remark(f"{zeros} values exactly 0: not on this axis"))
-    return entries, [*map(Stroke, heads, samples), *strokes]
+    return entries, [*strokes, *others]
 
 
-def draw_aggregates(axes: Axes, curves: list[Curve]) -> tuple[list[Entry], list[Stroke]]:
+def draw_family(axes: Axes, family: Family, heads: list[Curve], *, banded: bool) -> list[Stroke]:
+    """The curves of one family: thin lines, or bands over the seeds with their medians."""
+    if not banded:
+        paths = [np.column_stack([curve.index, only(curve.values, curve.data)]) for curve in family.curves]
+        lines = LineCollection(paths, linewidths=0.8 if family.trait else 0.6, colors=family.colours, zorder=3)
+        lines.set(linestyles=family.dash, gid="curve")
+        axes.add_collection(lines, autolim=False)
+        return list(map(Stroke, family.curves, family.samples))
+    strokes, floor = [], lowest_drawn(axes, heads)
+    for group, colour in family.bands:
+        (line,) = axes.plot([], [], color=colour, linestyle=family.dash, marker="", linewidth=1.0, zorder=3)
+        line.set_gid("curve")
+        strokes += draw_spread(axes, line, group, floor)
+    return strokes
+
+
+def said_of(family: Family, one: str, *, banded: bool) -> str:
+    """What the legend says of a family: how many curves it has, how they are drawn, and its numerical ranks."""
+    several = {"head": "heads", "spectrum": "spectra"}[one]
+    found = [f"{len(family.curves)} {one if len(family.curves) == 1 else several}"]
+    found += [f"bands over seeds with medians: {len(family.bands)}"] if banded else []
+    found += ["coloured by layer"] if family.layered else []
+    found += [ranks(family.curves)] if family.trait and ranks(family.curves) else []
+    return ": " * bool(family.name) + ", ".join(found)
+
+
+def draw_aggregates(
+    axes: Axes, curves: list[Curve], families: Sequence[Family]
+) -> tuple[list[Entry], list[Stroke]]:
     """Means over heads and products over layers: each with its name, or where they are many, each kind."""
     named = by_seed(curves)
     kinds = [[curve for curve in curves if curve.series.over == over] for over in dict.fromkeys(map(over_of, curves))]
@@ -216,16 +246,18 @@ def draw_aggregates(axes: Axes, curves: list[Curve]) -> tuple[list[Entry], list[
     groups = named if few else kinds
     names = names_of(named) if few else [kind_of(group) for group in groups]
     entries, strokes = [], []
-    for group, name, (colour, marker) in zip(groups, names, cycle(EMPHASIS), strict=False):
+    for group, name, (other, marker) in zip(groups, names, cycle(EMPHASIS), strict=False):
         for curve in group:
             step = max(1, len(curve.values) // 9)
             heights = only(curve.values, curve.data)
-            width = 1.6 if len(group) == 1 else 1.0
+            colour = colour_among([curve], families, other)
             (line,) = axes.plot(curve.index, heights, "-", color=colour, marker=marker, markevery=step, zorder=4)
-            line.set_linewidth(width)
+            line.set_linewidth(1.6 if len(group) == 1 else 1.0)
             line.set_markersize(3)
             strokes.append(Stroke(curve, line))
-        entries.append(Entry(line, name, facts(group) if few or len(group) == 1 else f": {ranks(group)}"))
+        handle = Line2D([], [], color=colour_among(group, families, other), linestyle="-", marker=marker, markersize=3)
+        handle.set_linewidth(line.get_linewidth())
+        entries.append(Entry(handle, name, facts(group) if few or len(group) == 1 else f": {ranks(group)}"))
     return entries, strokes
 
 
@@ -238,21 +270,6 @@ def kind_of(group: list[Curve]) -> str:
 def over_of(curve: Curve) -> str:
     """What a curve is a mean or a product over."""
     return curve.series.over or ""
-
-
-def colour_by_layer(figure: Figure, axes: Axes, layers: Sequence[int | None]) -> list[str]:
-    """The colour of each line, and a colour bar where there is more than one layer."""
-    known = [layer for layer in layers if layer is not None]
-    if len(known) < len(layers) or len(set(known)) == 1:
-        return [PALE] * len(layers)
-    # The yellow end of cividis is too pale for a thin line on white.
-    steps = max(known) - min(known) + 1
-    colours = ListedColormap(matplotlib.colormaps["cividis"](np.linspace(0.0, 0.9, steps)))
-    scale = ScalarMappable(Normalize(min(known) - 0.5, max(known) + 0.5), colours)
-    bar = figure.colorbar(scale, ax=figure.axes, ticks=MaxNLocator(6, integer=True), shrink=0.6, aspect=18, pad=0.02)
-    bar.set_label("layer")
-    bar.outline.set_linewidth(0)
-    return [to_hex(colour) for colour in scale.to_rgba(np.asarray(known))]
 
 
 # --- small things -----------------------------------------------------------------------------------------------
