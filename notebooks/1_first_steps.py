@@ -14,8 +14,8 @@
 #
 # **What is the rank of an attention matrix, and how far can the answer be trusted?**
 #
-# This notebook measures one matrix, reads the result line by line, plots it, saves it, and then does the same with
-# queries and keys of your own. It needs nothing but rankscope; everything runs in seconds on a laptop.
+# This notebook measures one matrix, reads the result line by line, plots it, saves it, reports on it, and then does the
+# same with queries and keys of your own. It needs nothing but rankscope; everything runs in seconds on a laptop.
 
 # %% [markdown]
 # ## One matrix
@@ -187,6 +187,29 @@ sorted(first), first[".pdf"][:5]
 document = json.loads(first[".json"])
 exact = next(each for each in document["records"] if each["measure"] == "rank_exact")
 document["schema"], exact["value"], exact["guarantee"]
+
+# %% [markdown]
+# ## Read again, and reported
+#
+# `rs.read` gives a saved result back. Only `.json` holds all of it: `.csv` and `.parquet` have the numbers without the
+# spectrum. `rs.report` writes one document on one or several results, read or new, and returns the files it wrote: what
+# they show in words, tables, figures, and what each measure is.
+
+# %%
+prefix = rs.analyze(rs.synthetic(n=512, d=64, mask="prefix:128"))
+
+with TemporaryDirectory() as folder:
+    result.save(Path(folder, "causal.json"))
+    again = rs.read(Path(folder, "causal.json"))
+    [document] = rs.report([again, prefix], Path(folder, "both.html"))
+    html = document.read_text(encoding="utf-8")
+    print("files:", *sorted(path.name for path in Path(folder).iterdir()))
+
+assert again.to_json() == result.to_json()
+assert all(name in html for name in ("causal softmax", "prefix:128 softmax"))
+
+# %% [markdown]
+# In a terminal `rankscope report causal.json prefix.json -o both.html` does the same.
 
 # %% [markdown]
 # ## Your own queries and keys

@@ -49,8 +49,9 @@ except rs.InputError as refusal:
 # ## A file of a trained model
 #
 # `rs.load` reads `.npy`, `.npz` and `.safetensors`. The sample that comes with rankscope holds six heads of the
-# sentence encoder all-MiniLM-L6-v2 on one text of 128 tokens: three heads of layer 0 (0, 2 and 7 of the model, here 0
-# to 2) and three of layer 5 (0, 5 and 10). With `null` each number stands beside that of matched random attention.
+# sentence encoder all-MiniLM-L6-v2 on one text of 128 tokens, three of layer 0 and three of layer 5. A head is called
+# by its place in the file: heads 0, 1 and 2 of layer 0 are heads 0, 2 and 7 of the model, and those of layer 5 are its
+# heads 0, 5 and 10. With `null` each number stands beside that of matched random attention.
 
 # %%
 SAMPLE = "../tests/data/minilm-sample.safetensors"
@@ -68,6 +69,7 @@ numerical = [record.value for record in trained["rank_numerical"]]
 effective = trained["effective_rank"].records
 assert min(numerical) >= 127
 assert all(record.value < record.null_mean / 5 for record in effective[3:])
+assert all(abs(record.value - record.null_mean) > 10 * record.null_sd for record in effective)
 
 # %% [markdown]
 # The numerical rank is full or one short of it in every head, while the effective rank of the heads of layer 5 is a
@@ -77,15 +79,16 @@ assert all(record.value < record.null_mean / 5 for record in effective[3:])
 trained.plot()
 
 # %% [markdown]
-# The heat map has a cell for each head. A triangle marks a head that is more than three standard deviations from its
-# null, and points to the side on which it lies.
+# The heat map has a cell for each head. A triangle marks a head that its null does not explain, and points to the side
+# on which it lies: outside of the interval in which one more draw would lie with a chance of 99.73 %, by the 20 draws
+# (Student's t; notebook [3](3_decoder_only.ipynb) computes it). Here these are all six.
 
 # %%
 trained.plot("heads:effective_rank")
 
 # %% [markdown]
-# The pictures show why. In head 1 of layer 0 each query attends to the token before it. In layer 5 there are columns:
-# all queries attend to much the same keys.
+# The pictures show why. In head 1 of layer 0 (head 2 of the model) each query attends to the token before it. In layer 5
+# there are columns: all queries attend to much the same keys.
 
 # %%
 trained.plot("attention")
@@ -288,8 +291,8 @@ html[:15]
 # %% [markdown]
 # ## What to try next
 #
-# - Attention of your own model: save `attentions[layer][0]` as `layer.<number>.attention` in a `.safetensors` file, and
-#   `rankscope analyze file.safetensors --null -o report.pdf`.
+# - Attention of your own model: save `attentions[layer]`, with its batch of one or without, as `layer.<number>.attention`
+#   in a `.safetensors` file, and `rankscope analyze file.safetensors --null -o report.pdf`.
 # - A position (`@rs.position`), a feature map (`rs.FeatureKernel`) or a recurrence (`rs.RecurrenceKernel`).
 # - `rs.analyze(..., certify=True).certify("proof.json")`, and `rankscope verify proof.json`.
 # - The other notebooks: [1 first steps](1_first_steps.ipynb), [2 three ranks](2_three_ranks.ipynb), [3

@@ -164,7 +164,9 @@ class Table:
         found = [record for record in self.records if record.measure == measure]
         if not found:
             known = dict.fromkeys(record.measure for record in self.records)
-            raise KeyError(f"{measure!r} was not measured; {nearest(measure, list(known))}")
+            hint = nearest(measure, list(known))
+            held = hint if hint.startswith("did you mean") else f"this result holds {', '.join(known)}"
+            raise KeyError(f"{measure!r} was not measured; {held}")
         return found[0] if len(found) == 1 else replace(self, records=found)
 
     @property
@@ -179,8 +181,9 @@ class Table:
 
     def setting(self, name: str) -> list[Any]:
         """What the study says of `name`: one value, one of each study that was merged, or none where none is known."""
-        studies = self.study.get("studies", [self.study])
-        said = [each[name] for each in studies if name in each]
+        merged = self.study.get("studies")
+        studies = merged if isinstance(merged, list) else [self.study]
+        said = [each[name] for each in studies if isinstance(each, Mapping) and name in each]
         return [value for place, value in enumerate(said) if value not in said[:place]]
 
     def of(self, matrix: Matrix) -> list[Record]:

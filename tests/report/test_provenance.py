@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -70,6 +71,13 @@ def test_a_study_is_told_by_what_its_sources_share_and_vary() -> None:
     assert {"mask bidirectional, causal", "n 6", "kernel softmax"} <= set(said)
     assert words_of({"studies": [table.study, table.study]}) == [*said, *said]
     assert words_of({}) == []
+
+
+@pytest.mark.parametrize("study", [{"studies": 5}, {"studies": [3]}, {"sources": "x"}, {"sources": [1, {"n": 2}]}])
+def test_a_study_that_holds_anything_is_told_all_the_same(study: dict[str, Any]) -> None:
+    assert all(isinstance(line, str) for line in words_of(study))
+    table = replace(rs.analyze([[1.0]]).table, study=study)
+    assert table.setting("n") == []
 
 
 def test_versions_are_said_once() -> None:

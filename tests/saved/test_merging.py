@@ -45,7 +45,8 @@ def test_matrices_are_numbered_anew_whatever_their_numbers() -> None:
     odd = replace(odd, series=[replace(each, matrix=7) for each in ONE.series])
     [found] = merged([odd, odd, TWO])
     assert [each.id for each in found.matrices] == [0, 1, 2, 3]
-    assert told(found) == told(ONE) * 2 + told(TWO)
+    plain = [replace(m, label=m.label.partition(" (result")[0]) for m in found.matrices]
+    assert told(replace(found, matrices=plain)) == told(ONE) * 2 + told(TWO)
     assert violations(json.loads(found.to_json())) == []
 
 
@@ -78,3 +79,13 @@ def test_commands_and_versions_stand_side_by_side_once() -> None:
 def more(found: Table) -> str:
     """Our own version, where it is another."""
     return "" if rs.__version__ in ("0.1.0", "0.2.0") else f", {rs.__version__}"
+
+
+def test_what_stands_in_several_results_is_labelled_by_them() -> None:
+    one, other = rs.analyze(rs.synthetic(n=4, d=2)).table, rs.analyze(rs.synthetic(n=4, d=2, seed=1)).table
+    [table] = merged([one, one, other], ["a.json", "b.json", "c.json"])
+    labels = [matrix.label for matrix in table.matrices]
+    assert labels == ["bidirectional softmax (a.json)", "bidirectional softmax (b.json)", "bidirectional softmax"]
+    [table] = merged([one, one])
+    assert [matrix.label[-10:] for matrix in table.matrices] == ["(result 1)", "(result 2)"]
+    assert merged([one]) == [one]

@@ -65,7 +65,7 @@ def report(
         tables = list(examples())
         made = [(path, write_gallery(tables, path, figure)) for path in output]
     else:
-        tables = merged([table_of(path) for path in results or []])
+        tables = merged([table_of(path) for path in results or []], [path.name for path in results or []])
         made = [(path, write(tables, path, figure)) for path in output]
         if not quiet:
             sys.stdout.buffer.write("\n".join(to_text(table, "table") for table in tables).encode())

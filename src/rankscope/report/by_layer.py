@@ -3,8 +3,8 @@
 from typing import Final
 
 from rankscope.records import Record, Table, mean_and_deviation
-from rankscope.report.cells import columns_of, folded, number, parted, printable, short, value_text
-from rankscope.report.descent import Network, first_below, network_sizes, networks
+from rankscope.report.cells import columns_of, folded, number, parted, printable, short, value_text, with_deviation
+from rankscope.report.descent import COLLAPSED, Network, first_below, network_sizes, networks
 from rankscope.report.told import legend, paths
 
 HEADINGS: Final = {
@@ -37,8 +37,8 @@ TALLEST: Final = 4
 AT_FLOOR: Final = "at its rounding floor"
 """What a residual of plain arithmetic says where it shows nothing but rounding."""
 
-COLLAPSED: Final = -10.0
-"""log₁₀ of the relative residual from which tokens count as one in a list of networks."""
+BESIDE: Final = 3
+"""Columns that must fit beside the names of rows; else these stand above their rows."""
 
 
 def to_lines(table: Table, width: int) -> list[str]:
@@ -129,17 +129,22 @@ def fall(network: Network) -> str:
 
 def cell(network: Network, measure: str, layer: int) -> str:
     """The value at one layer, the mean over heads, or over seeds with its deviation."""
-    spread = spread_of(network, measure, layer)
-    return " ± ".join([mean_of(network, measure, layer), *([spread] if spread else [])])
+    return " ± ".join(filter(None, [mean_of(network, measure, layer), spread_of(network, measure, layer)]))
 
 
 def spread_of(network: Network, measure: str, layer: int) -> str:
     """The standard deviation over seeds at one layer, where all have a value."""
+    deviation = deviation_of(network, measure, layer)
+    return "" if deviation is None else with_deviation(network.means(measure)[layer], deviation)[1] or "0"
+
+
+def deviation_of(network: Network, measure: str, layer: int) -> float | None:
+    """The standard deviation over seeds as a number; None where not all have a value above the floor."""
     rows = network.layers.get(measure, {}).get(layer, [])
     values = [float(r.value) for r in rows if r.value is not None]
     if network.count < 2 or len(values) < len(rows) or len(values) < 2 or any(r.because == AT_FLOOR for r in rows):
-        return ""
-    return short(mean_and_deviation(values)[1] or 0.0)
+        return None
+    return mean_and_deviation(values)[1]
 
 
 def mean_of(network: Network, measure: str, layer: int) -> str:
@@ -152,8 +157,9 @@ def mean_of(network: Network, measure: str, layer: int) -> str:
         return "floor"
     if len(values) < len(rows):
         return value_text(rows[0], network.matrix) if len(rows) == 1 else "—"
-    mean = mean_and_deviation(values)[0]
-    return close_to_one(rows) or number(mean, 4 if abs(mean) < 1e4 else 6)
+    mean, deviation = mean_and_deviation(values)[0], deviation_of(network, measure, layer)
+    plain = with_deviation(mean, deviation)[0] if deviation else number(mean, 4 if abs(mean) < 1e4 else 6)
+    return close_to_one(rows) or plain
 
 
 def close_to_one(rows: list[Record]) -> str:
@@ -189,7 +195,8 @@ def fits(header: list[str], rows: list[list[str]], width: int) -> bool:
 
 def fitted(header: list[str], rows: list[list[str]], width: int) -> list[str]:
     """Columns aligned to the right, as many as fit; names of rows that are too long stand above their row."""
-    names = [row[0] for row in rows] if not header[0] and not fits(header, rows, width) else []
+    beside = fits(header[: 1 + BESIDE], [row[: 1 + BESIDE] for row in rows], width)
+    names = [row[0] for row in rows] if not header[0] and not beside else []
     rows = [["", *row[1:]] for row in rows] if names else rows
     heads = heads_of(header, rows, width)
     sizes = sizes_of(heads, rows)

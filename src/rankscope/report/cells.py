@@ -90,13 +90,20 @@ def rounded(value: float, digits: int) -> float:
 def with_deviation(mean: float, deviation: float | None) -> tuple[str, str]:
     """A mean to the digits of its standard deviation, two to six, and the deviation: nothing where there is none.
 
-    >>> with_deviation(-13387.2, 2800.0), with_deviation(0.12345, 0.0021), with_deviation(2.5, None)
-    (('−13400', '2800'), ('0.1235', '0.0021'), ('2.5', ''))
+    >>> with_deviation(-13387.2, 2800.0), with_deviation(12.499, 0.31), with_deviation(2.5, None)
+    (('−13400', '2800'), ('12.50', '0.31'), ('2.5', ''))
     """
     if not deviation:
         return number(mean, 5), ""
-    digits = min(max(2 + decade(abs(mean) or deviation) - decade(deviation), 2), 6)
-    return number(rounded(mean, digits)), number(rounded(deviation, 2))
+    first = decade(abs(mean) or deviation)
+    digits = min(max(2 + first - decade(deviation), 2), 6)
+    return fixed(mean, digits, first), fixed(deviation, 2, decade(deviation))
+
+
+def fixed(value: float, digits: int, first: int) -> str:
+    """A number of so many digits from the power of ten of its first, zeros at its end with them."""
+    places = digits - 1 - first
+    return number(rounded(value, digits)) if not 0 <= places <= 6 else f"{value:.{places}f}".replace("-", "−")
 
 
 def supported(value: float | int, low: Number, high: Number) -> float | int:

@@ -24,6 +24,9 @@ LEAST_FALL: Final = 0.02
 ALIKE: Final = 1.5
 """The range of the residuals of seeds, as a part of their mean, up to which one fit speaks for all."""
 
+COLLAPSED: Final = -10.0
+"""log₁₀ of the relative residual from which tokens count as one where there are many networks."""
+
 STEEP: Final = 0.5
 """Decades for each layer from which an order by increments is more than noise."""
 

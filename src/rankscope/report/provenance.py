@@ -58,9 +58,10 @@ def numbers(found: Sequence[int]) -> str:
 
 def words_of(study: Mapping[str, Any]) -> list[str]:
     """A study in lines of plain text: what all sources share, and what they vary, once each."""
-    if "studies" in study:
-        return [line for each in study["studies"] for line in words_of(each)]
-    sources = [dict(each) for each in study.get("sources", ())]
+    merged, sources = study.get("studies"), study.get("sources")
+    if isinstance(merged, list):
+        return [line for each in merged if isinstance(each, dict) for line in words_of(each)]
+    sources = [each for each in sources if isinstance(each, dict)] if isinstance(sources, list) else []
     fields = {name: [source.get(name) for source in sources] for name in dict.fromkeys(k for s in sources for k in s)}
     lines = []
     for name, values in [*fields.items(), *((name, [each]) for name, each in study.items() if name != "sources")]:

@@ -36,10 +36,12 @@ def report(results: Any, path: str | Path, *, figure: str | None = None) -> list
     ...     [path.name for path in rs.report(result, folder + "/report.html")]
     ['report.html']
     """
-    tables = [table_of(each) for each in listed(results)]
+    every = listed(results)
+    tables = [table_of(each) for each in every]
+    names = [Path(each).name if isinstance(each, str | Path) else f"result {i}" for i, each in enumerate(every, 1)]
     if not tables:
         raise error("RS002", "no results", "give a result, or the name of a file that holds one")
-    written, notes = write(merged(tables), Path(path), figure)
+    written, notes = write(merged(tables, names), Path(path), figure)
     for note in notes:
         warnings.warn(note, stacklevel=3)
     return written

@@ -6,7 +6,6 @@ three sentences below say what the numbers mean together.
 
 import math
 import textwrap
-from dataclasses import replace
 from typing import Final
 
 from rankscope.records import Matrix, Record, Table
@@ -274,31 +273,28 @@ def seeds(table: Table, width: int) -> list[str]:
 
 def block(table: Table, kind: Kind) -> list[str]:
     """Each measure of matrices that differ in their seeds: mean, deviation, ends, and the seeds that have a value."""
+    from rankscope.report.grid import unknown
+
     lines = ["", kind.name, f"  {'':<24}{'mean':>13}{'sd':>11}{'min':>13}{'max':>13}{'n':>4}"]
-    labels = {matrix.id: matrix.label for matrix in kind.matrices}
-    own = replace(table, matrices=kind.matrices, records=[record for each in kind.records.values() for record in each])
+    labels = {matrix.id: matrix.label for matrix in table.matrices}
     for measure, subject in kind.records:
         both = sum(name == measure for name, _ in kind.records) > 1
-        row, text, mark = kind.means.get((measure, subject)), *known(kind, measure, subject)
-        name = f"{shortened(f'{measure} [{subject}]' if both else measure, 22)} {mark}"
+        name, row = shortened(f"{measure} [{subject}]" if both else measure, 22), kind.means.get((measure, subject))
         if row is None:
-            lines.append(f"  {name:<24}{text:>13}{'':>37}{0:>4}")
+            cell = unknown(kind, measure, subject)
+            lines.append(f"  {name + mark(cell.guarantee):<24}{cell.text:>13}{'':>37}{0:>4}")
             continue
         sd = "" if row["sd"] is None else number(row["sd"], 3)
-        low, high = (f"{number(row[each]):>13}" for each in ("min", "max"))
-        lines.append(f"  {name:<24}{text:>13}{sd:>11}{low}{high}{row['count']:>4}")
-        beside = compared(own, labels, (kind.matrices[0].label, measure, subject))
-        lines += [f"    {name:<22}{value:>13}" for name, value in beside]
+        mean, low, high = (f"{number(row[each]):>13}" for each in ("mean", "min", "max"))
+        lines.append(f"  {name + mark(kind.guarantee(measure, subject)):<24}{mean}{sd:>11}{low}{high}{row['count']:>4}")
+        of = compared(table, labels, (kind.matrices[0].label, measure, subject))
+        lines += [f"    {name:<22}{value:>13}" for name, value in of]
     return lines
 
 
-def known(kind: Kind, measure: str, subject: str) -> tuple[str, str]:
-    """The mean of a measure, or what all seeds say instead of it, with the mark of the guarantee that all have."""
-    row, alike = kind.means.get((measure, subject)), kind.alike(measure, subject)
-    if row is None and alike is None:
-        return "not known", " "
-    text = number(row["mean"]) if row is not None else value_text(alike, kind.matrices[0]) if alike is not None else ""
-    return text, " " if text == "—" else MARKS.get(kind.guarantee(measure, subject), " ")
+def mark(guarantee: str) -> str:
+    """The mark of a guarantee beside what it is of; nothing where there is none that all seeds have."""
+    return f" {MARKS[guarantee]}" if guarantee else ""
 
 
 def compared_kinds(table: Table, found: list[Kind], head: str, width: int) -> list[str]:
@@ -308,10 +304,10 @@ def compared_kinds(table: Table, found: list[Kind], head: str, width: int) -> li
 
     names = list(dict.fromkeys([*first(table), *measures_of(table)]))
     grid = of_kinds(found, names)
-    rows = [[row[0].text, *(f"{cell.text} {MARKS.get(cell.guarantee, ' ')}" for cell in row[1:])] for row in grid.rows]
+    rows = [[row[0].text, *(cell.text + (mark(cell.guarantee) or "  ") for cell in row[1:])] for row in grid.rows]
     common = parted([kind.name for kind in found])[0]
     more = "   mean ± sample standard deviation over seeds"
-    nulls = " Matched random attention is in --format csv and json." if any(r.null_count for r in table) else ""
-    below = [line for text in (grid.note + nulls,) for line in folded(text, width)]
+    more += "; null with --format csv or json" if any(record.null_count for record in table) else ""
     lines = [*textwrap.wrap(head + (f"   {common}" if common else ""), width), ""]
-    return [*lines, *fitted(["", *grid.header[1:]], rows, width), *footer(table, width, more), *below]
+    lines += [*fitted(["", *grid.header[1:]], rows, width), *footer(table, width, more)]
+    return [*lines, *folded(grid.note, width)]

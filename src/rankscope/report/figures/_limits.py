@@ -11,20 +11,34 @@ from typing import TypeVar
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 
-from rankscope.report.figure import inscribe
+from rankscope.report.figure import printable, width_of
 from rankscope.report.figures._curve import Array, Curve
-from rankscope.report.figures._text import GREY, INK, SMALL, WIDTH, Entry, power, remark, scientific, signed, span
+from rankscope.report.figures._text import (
+    GREY,
+    INK,
+    SMALL,
+    WIDTH,
+    Entry,
+    inscribe_entry,
+    power,
+    remark,
+    scientific,
+    signed,
+    span,
+)
 
 N = TypeVar("N", float, Array)
 
 BAND = "#ececec"
 TAN = "#f6e3c5"
 FAR = 1e4  # a floor or a tolerance that lies this far below every value is named, not drawn
+FREE = 0.6  # the part of the width, from either end, in which no curve may cross words on a line
 HEIGHT = 190.0  # points from the lower to the upper end of the axes: a little less than there are
 BAR = 45.0  # points that a colour bar takes
 
@@ -145,27 +159,28 @@ def draw_tolerance(room: Room, curves: list[Curve], bottom: float, counted: str)
     """The tolerance of the numerical rank, with its rule and the count; a light band where tolerances differ."""
     axes, limits = room.axes, tolerances(curves)
     rules = {curve.rule for curve in curves if curve.tolerance} - {""}
-    rule = f" (rule {rules.pop()})" if len(rules) == 1 else ""
-    count = f": {counted}" if counted else ""
+    of, rule, end = (" (rule ", rules.pop(), ")") if len(rules) == 1 else ("", "", "")
+    count = end + (f": {counted}" if counted else "")
     if not limits:
         return [remark(counted)] if counted else []
     greatest = max(limits)
     if greatest <= bottom:
-        return [remark(count, f"tolerance {scientific(greatest)}{rule}, below this axis")]
-    handle: Patch | None = None
+        return [remark(f"{end}, below this axis{count[len(end) :]}", rule, f"tolerance {scientific(greatest)}{of}")]
+    handle: Patch | Line2D = Patch(facecolor=TAN)
     if len(distinct(limits)) > 1:
         low = max(min(limits), bottom)
         axes.axhspan(low, greatest, color=TAN, alpha=0.8, linewidth=0, zorder=0.5, gid="light-band")
-        handle = Patch(facecolor=TAN)
-        words = f"tolerances {scientific(min(limits))} to {scientific(greatest)}{rule}"
+        words = f"tolerances {scientific(min(limits))} to {scientific(greatest)}{of}"
     else:
-        line = axes.axhline(greatest, color=INK, linestyle=(0, (5, 3)), linewidth=0.8, zorder=1, gid="dashed-line")
-        words = f"tolerance{rule}"
+        handle = axes.axhline(greatest, color=INK, linestyle=(0, (5, 3)), linewidth=0.8, zorder=1, gid="dashed-line")
+        words = f"tolerance{of}"
+    entry = Entry(handle, rule, count, words)
     sides = free_sides(axes, curves, greatest)
     above = room.points(greatest)
-    if not sides or greatest < floor_of(curves) or not room.words(above + 2, above + 13):
-        return [Entry(handle or line, words, count)]
-    inscribe(beside(axes, greatest, sides[0], below=False), words, 0.62 * WIDTH, count)
+    fits = width_of(Text(fontsize=SMALL), words + printable(rule) + count) <= FREE * WIDTH
+    if not sides or not fits or greatest < floor_of(curves) or not room.words(above + 2, above + 13):
+        return [entry]
+    inscribe_entry(beside(axes, greatest, sides[0], below=False), entry, FREE * WIDTH)
     return []
 
 
@@ -180,7 +195,7 @@ def free_sides(axes: Axes, curves: list[Curve], height: float) -> list[str]:
 
 def meets(curve: Curve, side: str, low: float, high: float) -> bool:
     """Whether a curve passes between two heights in the left or the right part of the figure."""
-    part = curve.index < 0.6 * curve.order if side == "left" else curve.index > 0.4 * curve.order
+    part = curve.index < FREE * curve.order if side == "left" else curve.index > (1 - FREE) * curve.order
     inside = curve.values[part & curve.data]
     return bool(inside.size and inside.min() < high and inside.max() > low)
 

@@ -11,9 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from rankscope.report.figure import inscribe
-from rankscope.report.figures._text import GREY, LINE, SMALL, WIDTH, Entry, write_legend
-
-FOOT = 34.0  # points from a panel to the legend below: its ticks and the name of its axis
+from rankscope.report.figures._text import FOOT, GREY, LINE, SMALL, WIDTH, Entry, lines_of, write_legend
 
 
 def write_names(panels: Sequence[Axes], names: Sequence[str], width: float) -> None:
@@ -44,11 +42,9 @@ def write_around(
     if not entries:
         return
     wide = any(entry.is_wide for entry in entries)
-    write_legend(figure, last, entries, single_column=wide)
-    beside(last, 0, -FOOT - LINE * (len(entries) if wide else -(-len(entries) // 2))).set_text(" ")
-    legend = last.get_legend()
-    if legend is not None:
-        legend.set_in_layout(False)
+    for artist in write_legend(figure, last, entries, single_column=wide):
+        artist.set_in_layout(False)
+    beside(last, 0, -FOOT - LINE * lines_of(entries, single_column=wide)).set_text(" ")
 
 
 def beside(axes: Axes, edge: int, points: float) -> Annotation:

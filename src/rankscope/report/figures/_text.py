@@ -1,20 +1,20 @@
 """The words around a figure: its title, its legend, and numbers as a reader expects them.
 
 What comes from data goes through `inscribe`, which may shorten it; what is ours is kept whole. The legend stands
-below the axes, so that it hides nothing whatever the curves are.
+below the axes, so that it hides nothing whatever the curves are, and the remarks that stand for no mark under it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.transforms import ScaledTranslation
 
 from rankscope.records import Matrix, Record, Table
-from rankscope.report.figure import inscribe
+from rankscope.report.figure import LONGEST, inscribe, printable, shortened, width_of
 from rankscope.report.figures._curve import label_of
 
 T = TypeVar("T")
@@ -24,45 +24,69 @@ GREY = "#5f5f5f"
 PALE = "#9d9d9d"
 SMALL = 8.0
 LINE = 12.0  # points from one line of small text to the next
+FOOT = 34.0  # points from a panel to the legend below: its ticks and the name of its axis
 WIDTH = 400.0  # points that text may take from the left end of the axes: a little less than there are
 SUBJECTS = {"scores": "scores", "factors": "factors", "log weights": "log weights", "stored": "stored numbers"}
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Entry(NamedTuple):
-    """One line of the legend: `name` comes from data and may be shortened, `remark` is kept whole."""
+    """One line of the legend: `name` comes from data and may be shortened, `lead` and `remark` around it are ours.
 
-    handle: Artist
+    Without a handle it is a remark, which stands for no mark.
+    """
+
+    handle: Artist | None
     name: str
     remark: str
+    lead: str = ""
 
     @property
     def is_wide(self) -> bool:
-        """Whether it needs more than half of the width of a figure."""
-        return len(self.name) + len(self.remark) > 40
+        """Whether it needs more than half of the width of a figure; remarks stand in no column."""
+        return self.handle is not None and len(self.lead) + len(self.name) + len(self.remark) > 40
 
 
-def remark(text: str, name: str = "") -> Entry:
-    """A line of the legend that stands for no mark."""
-    return Entry(Line2D([], [], linestyle="", marker=""), name, text)
+def remark(text: str, name: str = "", lead: str = "") -> Entry:
+    """A line below the legend that stands for no mark."""
+    return Entry(None, name, text, lead)
+
+
+def in_words(measure: str) -> str:
+    """The name of a measure as it is read."""
+    return measure.replace("_", " ")
 
 
 def write_title(axes: Axes, table: Table, matrices: list[Matrix], what: str = "Singular values") -> None:
     """The label and shape of the matrix; below, what the matrices have in common, and the ranks of an only one."""
-    labels, shapes = {label_of(matrix) for matrix in matrices}, {(matrix.rows, matrix.columns) for matrix in matrices}
+    labels = {label_of(matrix) for matrix in matrices}
     share = str(len(matrices)) + (f" of {len(table.matrices)}" if len(matrices) < len(table.matrices) else "")
     several = f"{what} of {share} matrices" if matrices else what
     name = next(iter(labels)) if len(labels) == 1 else several
     count = f" ({share} matrices)" if len(table.matrices) > 1 and len(labels) == 1 else ""
-    shape = "".join(f", {rows} × {columns}" for rows, columns in shapes) if len(shapes) == 1 else ""
-    facts = " · ".join(text for text in (facts_of(matrices), seeds_of(table, matrices)) if text)
-    lines = [line for line in (facts, *(three_ranks(table) if len(table.matrices) == 1 else [])) if line]
-    title = axes.set_title("", pad=7 + LINE * len(lines))
-    inscribe(title, name, WIDTH, count + shape)
-    for row, line in enumerate(reversed(lines)):
+    ranks = three_ranks(table) if len(table.matrices) == 1 else []
+    write_heading(axes, name, count + shape_of(matrices), [common_facts(table, matrices), *ranks])
+
+
+def write_heading(axes: Axes, name: str, more: str, lines: Sequence[str]) -> None:
+    """A title above the axes, of which `more` is kept whole, and those lines below it that are not empty."""
+    kept = [line for line in lines if line]
+    inscribe(axes.set_title("", pad=7 + LINE * len(kept)), name, WIDTH, more)
+    for row, line in enumerate(reversed(kept)):
         place = (0, 6 + LINE * row)
         note = axes.annotate("", (0, 1), place, "axes fraction", "offset points", fontsize=SMALL, color=GREY)
         inscribe(note, line, WIDTH)
+
+
+def shape_of(matrices: Sequence[Matrix]) -> str:
+    """The shape that all have, after a comma."""
+    shapes = {(matrix.rows, matrix.columns) for matrix in matrices}
+    return "".join(f", {rows} × {columns}" for rows, columns in shapes) if len(shapes) == 1 else ""
+
+
+def common_facts(table: Table, matrices: list[Matrix]) -> str:
+    """The features, the scale, the number type and the seeds, as far as the matrices have them in common."""
+    return " · ".join(filter(None, (facts_of(matrices), seeds_of(table, matrices))))
 
 
 def facts_of(matrices: list[Matrix]) -> str:
@@ -115,21 +139,64 @@ def known_of(record: Record) -> str:
     return "" if low is None else f"≥ {number(low)}"
 
 
-def write_legend(figure: Figure, axes: Axes, entries: list[Entry], *, single_column: bool) -> None:
-    """The legend, below the axes; a figure with a long one becomes taller."""
+def write_legend(figure: Figure, axes: Axes, entries: Sequence[Entry], *, single_column: bool) -> list[Artist]:
+    """The legend below the axes and under it the remarks; a figure with many lines becomes taller.
+
+    Gives back what was written.
+    """
+    marked = [(entry, entry.handle) for entry in entries if entry.handle is not None]
     several = 1 if single_column else 2
-    rows = -(-len(entries) // several)
-    figure.set_figheight(figure.get_figheight() + max(0, rows - 2) * LINE / 72)
-    box = axes.legend(
-        [entry.handle for entry in entries],
-        [""] * len(entries),
-        loc="upper left",
-        bbox_to_anchor=(0, 0),
-        bbox_transform=axes.transAxes + ScaledTranslation(0, -34 / 72, figure.dpi_scale_trans),
-        ncols=several,
-    )
-    for text, entry in zip(box.get_texts(), entries, strict=True):
-        inscribe(text, entry.name, WIDTH / several - 30, entry.remark)
+    extra = max(0, lines_of(entries, single_column=single_column) - 2)
+    figure.set_figheight(figure.get_figheight() + extra * LINE / 72)
+    written: list[Artist] = []
+    if marked:
+        box = axes.legend(
+            [handle for _, handle in marked],
+            [""] * len(marked),
+            loc="upper left",
+            bbox_to_anchor=(0, 0),
+            bbox_transform=axes.transAxes + ScaledTranslation(0, -FOOT / 72, figure.dpi_scale_trans),
+            ncols=several,
+        )
+        for text, (entry, _) in zip(box.get_texts(), marked, strict=True):
+            inscribe_entry(text, entry, WIDTH / several - 30)
+        written.append(box)
+    under, gap = (written[0], 4.0) if marked else ("axes fraction", FOOT)
+    for row, entry in enumerate(entry for entry in entries if entry.handle is None):
+        place = (0, -gap - LINE * row)
+        note = axes.annotate("", (0, 0), place, under, "offset points", fontsize=SMALL, va="top", gid="remark")
+        inscribe_entry(note, entry, WIDTH)
+        written.append(note)
+    return written
+
+
+def lines_of(entries: Sequence[Entry], *, single_column: bool) -> int:
+    """How many lines a legend has with the remarks under it, which take one each."""
+    marked = sum(entry.handle is not None for entry in entries)
+    return -(-marked // (1 if single_column else 2)) + len(entries) - marked
+
+
+def inscribe_entry(artist: Text, entry: Entry, width: float) -> None:
+    """Write an entry, at most `width` points wide; only what comes from data is shortened."""
+    inscribe(artist, entry.name, width - width_of(artist, entry.lead), entry.remark)
+    artist.set_text(entry.lead + artist.get_text())
+
+
+def inscribe_folded(artist: Text, content: str, width: float) -> int:
+    """Write text that came from data in one line, or in two where it is wider than `width` points; how many they are.
+
+    What is too long even for two loses the middle of the second.
+    """
+    words = shortened(content, LONGEST).split()
+    count = len(words)
+    while count > 1 and width_of(artist, printable(" ".join(words[:count]))) > width:
+        count -= 1
+    lines = []
+    for part in (words[:count], words[count:]):
+        inscribe(artist, " ".join(part), width)
+        lines.append(artist.get_text())
+    artist.set_text("\n".join(filter(None, lines)))
+    return 2 if lines[1] else 1
 
 
 def number(value: float) -> str:
