@@ -173,10 +173,10 @@ def distance(record: rs.Record) -> float:
 
 reach = {m: float(stdtrit(m - 1, 1 - 0.0027 / 2)) * np.sqrt(1 + 1 / m) for m in (10, 100)}
 ten = rs.compare(masks, n=256, d=32, null=10, measures="effective_rank,stable_rank")
-print("standard deviations of 10 draws, of 100 draws")
+print(f"{'in standard deviations of':28} {'10 draws':>10} {'100 draws':>10}")
 for few, many in zip(ten, against, strict=True):
-    print(f"{few.measure:15}{distance(few):16.2f}{distance(many):14.2f}")
-print(f"{'reach':15}{reach[10]:16.2f}{reach[100]:14.2f}")
+    print(f"{masks[few.matrix] + ' ' + few.measure:28} {distance(few):10.2f} {distance(many):10.2f}")
+print(f"{'reach of the interval':28} {reach[10]:10.2f} {reach[100]:10.2f}")
 
 # %%
 assert all(abs(distance(record)) < reach[100] for record in against)

@@ -87,8 +87,8 @@ trained.plot()
 trained.plot("heads:effective_rank")
 
 # %% [markdown]
-# The pictures show why. In head 1 of layer 0 (head 2 of the model) each query attends to the token before it. In layer 5
-# there are columns: all queries attend to much the same keys.
+# The pictures show why. In head 1 of layer 0 (head 2 of the model) each query attends to the token before it. In layer
+# 5 there are columns: all queries attend to much the same keys.
 
 # %%
 trained.plot("attention")
@@ -291,8 +291,8 @@ html[:15]
 # %% [markdown]
 # ## What to try next
 #
-# - Attention of your own model: save `attentions[layer]`, with its batch of one or without, as `layer.<number>.attention`
-#   in a `.safetensors` file, and `rankscope analyze file.safetensors --null -o report.pdf`.
+# - Attention of your own model: save `attentions[layer]`, with its batch of one or without, as
+#   `layer.<number>.attention` in a `.safetensors` file, and `rankscope analyze file.safetensors --null -o report.pdf`.
 # - A position (`@rs.position`), a feature map (`rs.FeatureKernel`) or a recurrence (`rs.RecurrenceKernel`).
 # - `rs.analyze(..., certify=True).certify("proof.json")`, and `rankscope verify proof.json`.
 # - The other notebooks: [1 first steps](1_first_steps.ipynb), [2 three ranks](2_three_ranks.ipynb), [3

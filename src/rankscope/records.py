@@ -8,6 +8,7 @@ no infinity in a table.
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -188,7 +189,15 @@ class Table:
 
     def of(self, matrix: Matrix) -> list[Record]:
         """The records of one matrix, in the order in which they were measured."""
-        return [record for record in self.records if record.matrix == matrix.id]
+        return self.by_matrix.get(matrix.id, [])
+
+    @cached_property
+    def by_matrix(self) -> dict[int, list[Record]]:
+        """The records of each matrix by its number."""
+        found: dict[int, list[Record]] = {}
+        for record in self.records:
+            found.setdefault(record.matrix, []).append(record)
+        return found
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat dictionary per record, with the columns of its matrix joined on."""

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -127,6 +128,59 @@ def test_what_cannot_be_a_document_is_refused_and_nothing_is_written(name: str, 
     assert done.stdout == ""
     assert without_traceback(done)
     assert files(saved) == before
+
+
+BROKEN: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a tolerance in words": lambda r: r["rank_numerical"]["details"].update(tolerance="abc"),
+    "a gap without what is above": lambda r: r["rank_numerical"]["details"].pop("sigma_above"),
+    "a limit without a formula": lambda r: r["stable_rank"]["details"].update(limit=3.0),
+    "a determinant beyond exp": lambda r: r["logdet"].update(value=1e300, low=1e299, high=1e301),
+    "more values than there are": lambda r: r["energy_rank_90"].update(value=10_000),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_numbers_that_do_not_fit_together_are_the_fault_of_the_file(name: str, saved: Path, tmp_path: Path) -> None:
+    document = json.loads((saved / "one.json").read_text())
+    BROKEN[name]({record["measure"]: record for record in document["records"]})
+    (tmp_path / "bad.json").write_text(json.dumps(document))
+    done = rankscope("report", tmp_path / "bad.json", "-o", tmp_path / "a.html")
+    assert without_traceback(done)
+    assert (done.status, files(tmp_path)) in ((3, ["bad.json"]), (0, ["a.html", "bad.json"]))
+    assert done.status == 0 or done.stderr.startswith("rankscope: RS211: ")
+
+
+def test_a_figure_that_no_result_has_is_refused_in_a_document_too(saved: Path, tmp_path: Path) -> None:
+    done = called("report", saved / "one.json", "--figure", "heads:stable_rank", "-o", tmp_path / "a.html")
+    assert (done.status, files(tmp_path)) == (2, [])
+
+
+def test_pages_of_an_earlier_report_are_named(saved: Path, tmp_path: Path) -> None:
+    for name in ("a-7.png", "a-x.png", "b-7.png"):
+        (tmp_path / name).write_bytes(b"old")
+    done = called("report", saved / "one.json", "-o", tmp_path / "a.png")
+    assert "rankscope: a-7.png: of an earlier report\n" in done.stderr
+    assert (tmp_path / "a-7.png").read_bytes() == b"old"
+
+
+def test_results_of_other_studies_are_not_taken_for_seeds(tmp_path: Path) -> None:
+    options = ("depth", "--n", "8", "--d", "4", "--layers", "3", "-q")
+    called(*options, "--centre", "first", "-o", tmp_path / "first.json")
+    called(*options, "--absolute", "-o", tmp_path / "absolute.json")
+    done = called("report", tmp_path / "first.json", tmp_path / "absolute.json", "-o", tmp_path / "a.html")
+    assert "(absolute.json)" in done.stdout
+    assert "±" not in done.stdout
+    seeds = ("analyze", "--n", "8", "--d", "4", "--seeds", "0:2", "-q")
+    called(*seeds, "-o", tmp_path / "s.json")
+    done = called("report", tmp_path / "s.json", tmp_path / "s.json", "-o", tmp_path / "a.html")
+    assert "4 seeds" not in done.stdout
+
+
+def test_a_long_command_is_kept_whole(tmp_path: Path) -> None:
+    seeds = ",".join(map(str, range(1, 801, 2)))
+    called("analyze", "--n", "3", "--d", "2", "-m", "sigma_max", "--seeds", seeds, "-q", "-o", tmp_path / "a.html")
+    [command] = re.findall(r"<pre>(.*?)</pre>", (tmp_path / "a.html").read_text("utf-8"), flags=re.DOTALL)
+    assert seeds in shlex.split(command.replace("\\\n", " "))
 
 
 def test_a_full_disk_leaves_the_old_document(saved: Path) -> None:

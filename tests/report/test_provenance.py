@@ -39,12 +39,14 @@ def test_seeds_in_words(found: list[int], text: str) -> None:
 
 
 def test_matrices_that_differ_in_their_seeds_are_one_row() -> None:
-    table = rs.compare(["bidirectional", "causal"], n=6, d=2, seed=[0, 1, 2]).table
-    grid = inputs_of([table])
-    assert grid.header == ["matrix"]
-    assert [[cell.text for cell in row] for row in grid.rows] == [["bidirectional softmax"], ["causal softmax"]]
-    assert "seed 0 to 2" in grid.note
-    assert "size 6 × 6" in grid.note
+    options = {"n": 6, "d": 2, "measures": "sigma_max"}
+    few = inputs_of([rs.compare(["bidirectional", "causal"], seed=[0, 1, 2], **options).table])
+    assert few.header == ["matrix", "seed", "SHA-256 of what made it"]
+    assert len(few.rows) == len({row[2].text for row in few.rows} | {row[1].text for row in few.rows}) == 6
+    many = inputs_of([rs.compare(["bidirectional", "causal"], seed=[*range(13)], **options).table])
+    assert [[cell.text for cell in row] for row in many.rows] == [["bidirectional softmax"], ["causal softmax"]]
+    assert "seed 0 to 12" in many.note
+    assert "size 6 × 6" in many.note
 
 
 def test_a_matrix_alone_has_its_digest() -> None:

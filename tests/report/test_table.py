@@ -5,6 +5,7 @@ import io
 import math
 import re
 import shutil
+import statistics
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,10 @@ from markdown_it import MarkdownIt
 
 import rankscope as rs
 from rankscope.records import Series, Table
-from rankscope.report import by_layer
 from rankscope.report import table as shown
 from rankscope.report.cells import printable, supported
+from rankscope.report.grid import MOST_ROWS, main_grid
+from rankscope.report.kinds import told_apart
 from rankscope.testing.measures import matrices
 from tests.process import strict_json
 from tests.report.canned import HOSTILE, matrix, named, record, refused, several, table, usual
@@ -117,19 +119,21 @@ def test_parquet_brings_the_frame_back() -> None:
 # ------------------------------------------------------------------------------------------------------------ Markdown
 
 
-def markdown(text: str) -> tuple[list[list[str]], set[str]]:
-    """The cells of the one table that a Markdown reader finds, and the kinds of inline markup within them."""
+def markdown(text: str) -> tuple[list[list[str]], set[str], list[str]]:
+    """The cells of the one table that a Markdown reader finds, the kinds of inline markup, and the paragraphs."""
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
-    assert [token.type for token in tokens if token.level == 0] == ["table_open", "table_close"]
+    opened = [token.type for token in tokens if token.level == 0 and token.nesting == 1]
+    assert opened == ["paragraph_open", "table_open", *["paragraph_open"] * (len(opened) - 2)]
     rows: list[list[str]] = []
+    paragraphs: list[str] = []
     kinds: set[str] = set()
     for token in tokens:
         if token.type == "tr_open":
             rows.append([])
         if token.type == "inline":
-            rows[-1].append("".join(child.content for child in token.children or []))
+            (paragraphs if token.level == 1 else rows[-1]).append("".join(c.content for c in token.children or []))
             kinds |= {child.type for child in token.children or []}
-    return rows, kinds
+    return rows, kinds, paragraphs
 
 
 def plain(text: str) -> str:
@@ -137,21 +141,24 @@ def plain(text: str) -> str:
     return " ".join(text.split())
 
 
+def beside_others(label: str) -> Table:
+    """A matrix of this label in a list of six."""
+    labels = [label, *(f"other{i} matrix" for i in range(5))]
+    return table([each for i in range(6) for each in usual(i)], [matrix(i, each) for i, each in enumerate(labels)])
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_markdown_shows_names_as_they_are_written(name: str) -> None:
     label = HOSTILE[name]
-    rows, kinds = markdown(shown.to_markdown(named(label)))
+    rows, kinds, paragraphs = markdown(shown.to_markdown(beside_others(label)))
     assert kinds <= {"text", "text_special"}
     assert {len(row) for row in rows} == {6}
-    assert rows[0] == list(shown.HEADER)
-    assert {plain(row[0]) for row in rows[1:]} == {plain(printable(label))}
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_markdown_has_a_row_for_each_record(name: str) -> None:
-    rows, kinds = markdown(shown.to_markdown(TABLES[name]))
-    assert [row[1] for row in rows[1:]] == [each.measure for each in TABLES[name].records]
+    assert plain(rows[1][0]) == plain(printable(label))
+    rows, kinds, paragraphs = markdown(shown.to_markdown(named(label)))
     assert kinds <= {"text", "text_special"}
+    assert rows[0] == ["measure", "value", "guarantee", "why"]
+    assert paragraphs[0].startswith("Table: All measures: ")
+    assert plain(printable(label)) in plain(paragraphs[0].replace(" · ", " "))
 
 
 # --------------------------------------------------------------------------------------------------------------- LaTeX
@@ -164,37 +171,46 @@ WRITTEN = {
     r"$_0$": "₀", r"$^2$": "²", r"$^{-}$": "⁻", r"$^1$": "¹", r"$\lambda$": "λ", r"$\frac{1}{2}$": "½", r"$\eta$": "η",
     r"$^{\top}$": "ᵀ", r"\textemdash{}": "—", r"\textendash{}": "–", r"\textless{}": "<", r"\textgreater{}": ">",
     r"\textbar{}": "|", r"\textquotedblright{}": '"', "{[}": "[", "{*}": "*", "{}": "",
+    r"\rlap{\textsuperscript{p}}": "ᵖ", r"\rlap{\textsuperscript{e}}": "ᵉ",
 }  # fmt: skip
+POWER = re.compile(r"\$10\^\{(-?[\d.]+)\}\$")
 TOKEN = re.compile("|".join(sorted((re.escape(each) for each in WRITTEN), key=len, reverse=True)) + r"|[^\\$&%#_{}~^]")
 
 
 def unlatex(cell: str) -> str:
     """What a cell prints; it fails for anything that LaTeX would take as a command."""
-    assert TOKEN.sub("", cell) == "", f"{cell!r} is not inert"
-    assert not re.search(r"--|``|''|,,|[?!]`", cell), f"two signs of {cell!r} make a ligature"
-    return TOKEN.sub(lambda found: WRITTEN.get(found[0], found[0]), cell)
+    pieces = POWER.split(cell)
+    for piece in pieces[::2]:
+        assert TOKEN.sub("", piece) == "", f"{cell!r} is not inert"
+        assert not re.search(r"--|``|''|,,|[?!]`", piece), f"two signs of {cell!r} make a ligature"
+    printed = [TOKEN.sub(lambda found: WRITTEN.get(found[0], found[0]), piece) for piece in pieces]
+    return "".join("10^" + each.replace("-", "−") if i % 2 else each for i, each in enumerate(printed))
 
 
-def latex(text: str, columns: str = r"llrllp{0.4\textwidth}") -> list[list[str]]:
+def comments(text: str) -> list[str]:
+    """The comments above a table."""
+    return [line.removeprefix("% ") for line in text.splitlines() if line.startswith("%")]
+
+
+def latex(text: str) -> list[list[str]]:
     """The cells of a tabular or of a longtable."""
     check_balance(text)
-    packages, begin, *lines = text.splitlines()
-    if begin.startswith(r"\begin{longtable}"):
-        start, end, needed = (
-            [r"\toprule", None, r"\midrule", r"\endhead", r"\bottomrule", r"\endfoot"],
-            [],
-            ",longtable",
-        )
-    else:
-        start, end, needed = [r"\toprule", None, r"\midrule"], [r"\bottomrule"], ""
-    name = "longtable" if needed else "tabular"
-    assert packages == rf"% needs \usepackage{{booktabs{needed}}}"
-    assert begin == rf"\begin{{{name}}}{{{columns}}}"
+    notes = comments(text)
+    begin, *lines = text.splitlines()[len(notes) :]
+    long = begin.startswith(r"\begin{longtable}")
+    more = [r"\endhead", r"\bottomrule", r"\endfoot"] if long else []
+    start, end = [r"\toprule", None, r"\midrule", *more], [] if long else [r"\bottomrule"]
+    name, needed = ("longtable", ",longtable") if long else ("tabular", "")
+    assert notes[0] == rf"needs \usepackage{{booktabs{needed}}}"
     assert lines[-1 - len(end) :] == [*end, rf"\end{{{name}}}"]
     assert [line if wanted else None for line, wanted in zip(lines, start, strict=False)] == start
     rows = [lines[1], *lines[len(start) : -1 - len(end)]]
     assert all(row.endswith(r" \\") and not row.startswith(("[", "*")) for row in rows)
-    return [[unlatex(cell) for cell in re.split(r"(?<!\\) & ", row.removesuffix(r" \\"))] for row in rows]
+    cells = [[unlatex(cell) for cell in re.split(r"(?<!\\) & ", row.removesuffix(r" \\"))] for row in rows]
+    columns = begin.removeprefix(rf"\begin{{{name}}}{{").removesuffix("}").replace(r"p{0.4\textwidth}", "p")
+    assert {len(row) for row in cells} == {len(columns)}
+    assert re.fullmatch("l{1,2}rlp|l+r*", columns)
+    return cells
 
 
 def check_balance(text: str) -> None:
@@ -224,33 +240,58 @@ def check_balance(text: str) -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_latex_is_inert_and_prints_what_was_meant(name: str) -> None:
     label = HOSTILE[name]
-    text = shown.to_latex(named(label))
-    assert text.isascii()
-    rows = latex(text)
-    assert {len(row) for row in rows} == {6}
     known = set(WRITTEN.values()) - {""}
-    meant = "".join(c if c.isascii() or c in known else f"U+{ord(c):04X}" for c in printable(label))
-    assert {row[0] for row in rows[1:]} == {meant}
+    seen = "".join(c if c.isascii() or c in known else f"U+{ord(c):04X}" for c in printable(label))
+    assert plain(latex(shown.to_latex(beside_others(label)))[1][0]) == plain(seen)
+    text = shown.to_latex(named(label))
+    latex(text)
+    [caption] = [note for note in comments(text) if note.startswith("caption: ")]
+    assert plain(seen) in plain(unlatex(caption).replace(" · ", " "))
 
 
 @pytest.mark.parametrize("label", ["[2cm] a", "*a", "a--b---c", "``a''", "?`a!`", "a,,b", "[a]*"])
 def test_latex_prints_names_that_mean_something_where_they_stand(label: str) -> None:
-    rows = latex(shown.to_latex(named(label)))
-    assert {row[0] for row in rows[1:]} == {label}
+    assert latex(shown.to_latex(beside_others(label)))[1][0] == label
 
 
 def test_latex_of_many_rows_runs_over_pages() -> None:
-    fits, runs = several(6), several(7)
-    assert len(usual()) * 6 > shown.LONGEST_TABULAR >= 40
-    small = replace(fits, records=fits.records[: shown.LONGEST_TABULAR])
-    assert r"\begin{tabular}" in shown.to_latex(small)
-    assert r"\begin{longtable}" in shown.to_latex(replace(fits, records=fits.records[: shown.LONGEST_TABULAR + 1]))
-    assert len(latex(shown.to_latex(runs))) == len(runs.records) + 1
+    assert shown.LONGEST_TABULAR >= 40
+    fits, runs = (shown.to_latex(several(shown.LONGEST_TABULAR + more)) for more in (0, 1))
+    assert (r"\begin{tabular}" in fits, r"\begin{longtable}" in runs) == (True, True)
+    assert (len(latex(fits)), len(latex(runs))) == (shown.LONGEST_TABULAR + 1, shown.LONGEST_TABULAR + 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10^−56.81", "$10^{-56.81}$"),
+        ("|det| ≈ 10^−1294.7;", r"\textbar{}det\textbar{} $\approx$ $10^{-1294.7}$;"),
+        ("10^3", "$10^{3}$"),
+        ("10^−1.235e+05", r"$10^{-1.235\cdot 10^{5}}$"),
+        ("10^−2e−07", r"$10^{-2\cdot 10^{-7}}$"),
+        ("10^x", r"10\textasciicircum{}x"),
+        ("2^5", r"2\textasciicircum{}5"),
+    ],
+)
+def test_a_power_of_ten_is_set_as_one(text: str, expected: str) -> None:
+    assert shown.in_latex(text) == expected
+
+
+def test_letters_with_accents_stay_and_others_are_named() -> None:
+    text = shown.to_latex(beside_others("café Łódź Ångström Çelik"))
+    assert latex(text)[1][0] == "café Łódź Ångström Çelik"
+    assert [note for note in comments(text) if "replaced" in note or "fontenc" in note] == []
+    assert latex(shown.to_latex(beside_others("cafe\u0301")))[1][0] == "café", "as file names of a Mac have it"
+    assert r"needs \usepackage[T1]{fontenc}" in comments(shown.to_latex(beside_others("mąka")))
+    text = shown.to_latex(beside_others("注意 ħ"))
+    assert latex(text)[1][0] == "U+6CE8U+610F U+0127"
+    assert comments(text)[-1] == "replaced: ħ by U+0127, 意 by U+610F, 注 by U+6CE8"
+    many = "".join(chr(0x4E00 + i) for i in range(30))
+    assert comments(shown.to_latex(beside_others(many)))[-1].endswith("and 11 more")
 
 
 def test_latex_of_depth_has_a_row_for_each_layer() -> None:
-    found = rs.depth(n=6, d=2, layers=3).table
-    header, *rows = latex(shown.to_latex(found), "l" + "r" * (len(by_layer.grid(found)[0]) - 1))
+    header, *rows = latex(shown.to_latex(rs.depth(n=6, d=2, layers=3).table))
     assert header[0] == "layer"
     assert [row[0] for row in rows] == ["0", "1", "2", "3"]
 
@@ -263,7 +304,7 @@ def test_latex_compiles(tmp_path: Path) -> None:
     if engine is None:
         pytest.skip(f"no TeX was found: none of {', '.join(ENGINES)}")
     parts = [shown.to_latex(named(label)) for label in HOSTILE.values()]
-    parts += [shown.to_latex(found) for found in TABLES.values()]
+    parts += [shown.to_latex(found) for found in [*TABLES.values(), beside_others("naïve Łódź")]]
     body = "\n\n".join(parts)
     document = r"\documentclass{article}\usepackage{booktabs,longtable}\begin{document}"
     (tmp_path / "a.tex").write_text(f"{document}\n{body}\n\\end{{document}}\n", "utf-8")
@@ -283,17 +324,15 @@ def test_latex_prints_signs_that_its_first_font_encoding_does_not_have(sign: str
 
 @pytest.mark.parametrize("name", TABLES)
 def test_latex_knows_every_sign_of_our_own_words(name: str) -> None:
-    rows = latex(shown.to_latex(TABLES[name]))
-    assert [row[1] for row in rows[1:]] == [each.measure for each in TABLES[name].records]
-    assert not re.search(r"U\+[0-9A-F]{4}", str(rows))
+    assert not re.search(r"U\+[0-9A-F]{4}", str(latex(shown.to_latex(TABLES[name]))))
 
 
 def test_latex_knows_every_sign_that_a_measure_can_print() -> None:
     """All measures on the matrices of the contract batteries: nothing they say needs the escape of last resort."""
     signs: set[str] = set()
     for _, made in matrices():
-        for row in shown.cells(rs.analyze(made, measures=["all"]).table):
-            signs |= {sign for cell in row for sign in cell if not sign.isascii()}
+        for row in main_grid(rs.analyze(made, measures=["all"]).table).rows:
+            signs |= {sign for cell in row for sign in cell.text if not sign.isascii()}
     assert signs
     assert sorted(signs - set(shown.LATEX)) == []
 
@@ -301,23 +340,117 @@ def test_latex_knows_every_sign_that_a_measure_can_print() -> None:
 # ------------------------------------------------------------------------------------------------------------- together
 
 
-def values_in(format: str, found: Table) -> list[str]:
-    if format == "markdown":
-        return [row[2] for row in markdown(shown.to_markdown(found))[0][1:]]
-    if format == "latex":
-        return [row[2] for row in latex(shown.to_latex(found))[1:]]
-    raise ValueError(format)
+def both(found: Table) -> list[list[str]]:
+    """The cells that Markdown and LaTeX show, which are the same."""
+    rows = markdown(shown.to_markdown(found))[0]
+    assert latex(shown.to_latex(found)) == rows
+    return rows
+
+
+def said(found: Table) -> str:
+    """What Markdown says around its table, and LaTeX in its comments as well."""
+    caption, *below = markdown(shown.to_markdown(found))[2]
+    notes = comments(shown.to_latex(found))
+    assert unlatex(notes[1]) == caption.replace("Table: ", "caption: ")
+    assert [note for note in notes[2:] if not note.startswith("replaced: ")] == below
+    return " ".join([caption, *below])
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_all_formats_show_the_same_values(name: str) -> None:
-    formats = [values_in(format, TABLES[name]) for format in ("markdown", "latex")]
-    assert formats[0] == formats[1]
+def test_both_formats_show_the_table_that_documents_show(name: str) -> None:
+    found = TABLES[name]
+    grid = main_grid(told_apart(found))
+    words = [[cell.text for cell in row] for row in grid.rows]
+    assert [[cell.rstrip("ᵖᵉ") for cell in row] for row in both(found)] == [grid.header, *words]
+    assert grid.title in said(found)
+
+
+def test_labels_tell_matrices_apart() -> None:
+    sizes = rs.compare("causal", n=[4, 6], d=2, measures="effective_rank").table
+    header, row = both(sizes)
+    assert header == ["measure", "n 4", "n 6"]
+    values = [float(record) for record in sizes]
+    assert [float(text) for text in row[1:]] == pytest.approx(values, rel=1e-4)
+    assert "causal softmax" in said(sizes)
+    seeds = rs.compare("causal", n=[4, 6], d=2, seed=[0, 1], measures="effective_rank").table
+    assert [row[0] for row in both(seeds)[1:]] == ["n 4", "n 6"]
+
+
+def test_seeds_are_means_with_their_deviations_in_one_row_for_each_kind() -> None:
+    found = rs.compare(["causal", "window:2"], n=6, d=2, seed=[0, 1, 2], measures=["hoyer", "effective_rank"]).table
+    header, *rows = both(found)
+    assert header == ["matrix", "effective", "hoyer"]
+    assert [row[0] for row in rows] == ["causal softmax", "window:2 softmax"]
+    for place, row in enumerate(rows):
+        for measure, text in zip(("effective_rank", "hoyer"), row[1:], strict=True):
+            values = [float(r) for r in found if r.measure == measure and r.matrix // 3 == place]
+            mean, deviation = (float(part) for part in text.split(" ± "))
+            assert deviation == pytest.approx(statistics.stdev(values), rel=0.05)
+            assert mean == pytest.approx(statistics.mean(values), abs=0.06 * deviation)
+    assert "mean ± standard deviation over seeds" in said(found)
+
+
+WINDOWS = [f"window:{width}" for width in range(1, 7)]
+
+
+def test_chosen_measures_have_a_column_each_and_of_all_the_main_ones_with_the_others_named() -> None:
+    chosen = rs.compare(WINDOWS, n=6, d=2, measures=["gini", "hoyer", "effective_rank"]).table
+    assert both(chosen)[0] == ["matrix", "effective", "hoyer", "gini"]
+    assert "Left out" not in said(chosen)
+    assert "All measures: 6 matrices" in said(chosen)
+    every = rs.compare(WINDOWS, n=6, d=2).table
+    header, *rows = both(every)
+    assert len(rows) == 6
+    named = said(every).partition("Left out: ")[2].partition(". ")[0].split(", ")
+    measures = {record.measure for record in every}
+    assert len(named) == len(measures) - len(header) + 1
+    assert set(named) < measures
+    assert not {"rank_exact", "effective_rank"} & set(named)
+
+
+def test_the_numbers_of_a_second_subject_are_said_to_be_left_out() -> None:
+    found = rs.compare(["causal", *WINDOWS], n=6, d=2, dtype="bfloat16", measures="rank_exact").table
+    assert {record.subject for record in found} == {"scores", "stored"}
+    assert "Left out: rank_exact [stored]. Bounds, reasons and all other numbers are in .csv and .json." in said(found)
+
+
+def test_many_matrices_are_listed_and_not_summed_up() -> None:
+    found = several(30)
+    header, *rows = both(found)
+    assert (header[0], len(rows)) == ("matrix", 30)
+    assert "median" not in header
+    cut = several(MOST_ROWS + 1)
+    assert len(both(cut)) == MOST_ROWS + 1
+    assert f"The first {MOST_ROWS} of {MOST_ROWS + 1} rows" in said(cut)
+
+
+def test_marks_stand_on_what_is_proved_and_the_caption_says_what_they_mean() -> None:
+    header, *rows = both(several(6))
+    marked = {name for name, *cells in zip(header, *rows, strict=True) if all(text.endswith("ᵖ") for text in cells)}
+    assert marked == {"exact", "log |det|"}
+    assert sum(text.endswith(("ᵖ", "ᵉ")) for row in rows for text in row) == 12
+    assert "p: proved, unmarked: estimated." in said(several(6))
+    enclosed = [replace(r, guarantee="enclosed") for r in several(6)]
+    assert both(table(enclosed, several(6).matrices))[1][1] == "8ᵉ"
+    assert "unmarked" not in said(named("a")), "a column says it"
+
+
+def test_refusals_and_notes_are_said_once() -> None:
+    assert "RS110: stack head 1 was not measured." in said(BAD)
+    strict = rs.analyze([rs.synthetic(n=4, d=2, mask="strict", seed=seed) for seed in (0, 1)]).table
+    assert said(strict).count("rows that see nothing") == 1
+
+
+def test_several_networks_say_what_they_leave_out() -> None:
+    found = rs.depth(["bidirectional", "causal"], n=6, d=2, layers=2).table
+    assert len(both(found)) == 4
+    left = said(found).partition("Left out: ")[2].partition(". ")[0].split(", ")
+    assert set(left) == {record.measure for record in found} - {"log10_residual"}
 
 
 def only(value: Any, measure: str = "stable_rank", **fields: Any) -> str:
-    [text] = values_in("markdown", table([record(measure, value, **fields)]))
-    return text
+    *_, row = both(table([record(measure, value, **fields)]))
+    return row[1]
 
 
 def test_a_value_is_a_number_or_what_is_known_instead() -> None:
@@ -363,9 +496,9 @@ def test_what_is_printed_lies_between_the_bounds(value: float, down: float, up: 
 
 
 def test_a_log_of_a_singular_value_is_told_with_the_same_digits() -> None:
-    found = table([record("log10_sigma_min", -140.743, low=-140.9, high=-140.6)])
-    assert shown.cells(found)[0][2] == "−140.7"
-    assert "σ_min = 10^−140.7;" in shown.cells(found)[0][5]
+    [_, row] = both(table([record("log10_sigma_min", -140.743, low=-140.9, high=-140.6)]))
+    assert row[1] == "−140.7"
+    assert "σ_min = 10^−140.7;" in row[3]
 
 
 def test_series_are_in_no_table() -> None:

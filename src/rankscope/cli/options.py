@@ -215,7 +215,8 @@ def command_of(context: typer.Context) -> str:
         flags = [max(parameter.opts, key=len)] if parameter.param_type_name == "option" else []
         is_path = "Path" in type(parameter.type).__name__
         for each in value if isinstance(value, list | tuple) else [value]:
-            words += flags if each is True else [*flags, Path(each).name if is_path else str(each)]
+            text = Path(each).name if is_path else str(each)
+            words += flags if each is True else [*flags, f"./{text}" if is_path and text.startswith("-") else text]
     return shlex.join(words)
 
 

@@ -53,7 +53,7 @@ def report(
     if not output:
         raise error("RS003", "a report without a file", "add -o FILE with the suffix .pdf, .html or .png")
     o.set_threads(1)
-    from rankscope.report.reports import check_report, table_of, write, write_gallery
+    from rankscope.report.reports import check_report, of_files, table_of, write, write_gallery
     from rankscope.report.save import to_text
     from rankscope.saved import merged
 
@@ -66,9 +66,11 @@ def report(
         made = [(path, write_gallery(tables, path, figure)) for path in output]
     else:
         tables = merged([table_of(path) for path in results or []], [path.name for path in results or []])
-        made = [(path, write(tables, path, figure)) for path in output]
+        with of_files(results or []):
+            text = "\n".join(to_text(table, "table") for table in tables)
+            made = [(path, write(tables, path, figure)) for path in output]
         if not quiet:
-            sys.stdout.buffer.write("\n".join(to_text(table, "table") for table in tables).encode())
+            sys.stdout.buffer.write(text.encode())
             sys.stdout.flush()
     for path, (written, notes) in made:
         pages = f" (pages 1 to {len(written)})" if len(written) > 1 else ""

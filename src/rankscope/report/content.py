@@ -98,6 +98,8 @@ def content_of(tables: Sequence[Table], name: str | None = None, *, text: Letter
     """The document on some tables, with every figure that suits them, or with the figure `name` alone."""
     tables = [table if table.over_depth else told_apart(table) for table in tables]
     parts = [part_of(table, name, text) for table in tables]
+    if name is not None and not any(part.pictures for part in parts):
+        draw(name, tables[0])  # the one figure that was asked for: it says why there is none
     measures = list(dict.fromkeys(record.measure for table in tables for record in table))
     commands = [in_lines(line) for table in tables for line in (table.command or "").splitlines()]
     studies = [words_of(table.study) for table in tables if table.study and not table.command]
@@ -125,7 +127,7 @@ def gallery_of(tables: Sequence[Table], name: str | None = None, *, text: Letter
             stem = each.partition(":")[0]
             if name in (None, stem, each) and len(shown.get(stem, [])) < EXAMPLES:
                 with suppress(UsageError):  # a result need not have the series of every figure that suits it
-                    drawn = picture(each, table, text)
+                    drawn = picture(each, table, text, sentences(table))
                     command = in_lines(f"{table.command} --figure {each} -o {stem}.png")
                     shown.setdefault(stem, []).append(replace(drawn, command=command))
     nothing = Grid("", [], {})
@@ -137,10 +139,11 @@ def gallery_of(tables: Sequence[Table], name: str | None = None, *, text: Letter
 
 def part_of(table: Table, name: str | None, text: Letters) -> Part:
     """What a document says of one table."""
+    verdict = sentences(table)
     pictures, left_out = [], []
     for each in suited(table) if name is None else [name]:
         try:
-            pictures.append(picture(each, table, text))
+            pictures.append(picture(each, table, text, verdict))
         except UsageError as refusal:
             if refusal.code != "RS003":
                 raise
@@ -148,11 +151,11 @@ def part_of(table: Table, name: str | None, text: Letters) -> Part:
             left_out.append(f"{stem} ({refusal.given.removeprefix(f'the figure {stem!r} ')})")
     named = "Rank collapse with depth" if table.over_depth else "Rank of attention"
     main, *others = [piece for grid in (main_grid(table), *other_grids(table)) for piece in split(grid)]
-    return Part(named, facts_of(table), sentences(table), main, pictures, left_out, others)
+    return Part(named, facts_of(table), verdict, main, pictures, left_out, others)
 
 
-def picture(name: str, table: Table, text: Letters) -> Picture:
-    """One figure with an explanation of the marks that are on it."""
+def picture(name: str, table: Table, text: Letters, verdict: Sequence[str]) -> Picture:
+    """One figure with an explanation of the marks that are on it, and the verdict for those who do not see it."""
     figure = draw(name, table)
     lines = reading_of(name, figure).splitlines()
     paragraphs = [Paragraph(*line.split(": ", 1)) if mark_of(line) else Paragraph("", line) for line in lines]
@@ -160,7 +163,7 @@ def picture(name: str, table: Table, text: Letters) -> Picture:
     # What follows a semicolon in the help says how the figure is typed, which is of no use to a reader.
     measure, title = name.partition(":")[2], f"{help_of(name).partition('; ')[0].removesuffix('.')}."
     title = f"{measure}: {title[:1].lower()}{title[1:]}" if measure else title
-    alternative = f"{title} {title_of([table])}. {' '.join(sentences(table))}"
+    alternative = f"{title} {title_of([table])}. {' '.join(verdict)}"
     return Picture(name, title, paragraphs, svg[svg.index("<svg") :].strip(), alternative)
 
 
@@ -210,9 +213,17 @@ def methods_of(tables: Sequence[Table], measure: str) -> str:
 def cleaned(value: Any) -> Any:
     """Plain data in which every text is visible and of a length that a reader can bear."""
     if isinstance(value, dict):
-        return {cleaned(name): cleaned(each) for name, each in value.items()}
+        whole = ("command", "commands")  # a command must work when it is copied
+        return {cleaned(name): seen(each) if name in whole else cleaned(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [cleaned(each) for each in value]
     if not isinstance(value, str):
         return value
-    return shortened("\n".join(visible(line) for line in value.split("\n")), 4 * LONGEST)
+    return shortened(visible(value), 4 * LONGEST)
+
+
+def seen(commands: str | list[str]) -> Any:
+    """Commands without anything that is not seen, in their lines."""
+    if isinstance(commands, list):
+        return [seen(each) for each in commands]
+    return "\n".join(visible(line) for line in commands.split("\n"))

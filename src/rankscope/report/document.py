@@ -115,8 +115,16 @@ def data_of(content: Content) -> dict[str, Any]:
     for part in data["parts"]:
         for picture in part["pictures"]:
             del picture["svg"]
-    found: dict[str, Any] = cleaned({**data, "version": __version__})
+    found: dict[str, Any] = cleaned({**data, "version": __version__, "made": made_by()})
     return found
+
+
+@cache
+def made_by() -> str:
+    """What a document is made with: another version may make other bytes."""
+    from importlib.metadata import version
+
+    return ", ".join(f"{name} {version(name)}" for name in ("matplotlib", "typst", "jinja2"))
 
 
 def prepared(content: Content) -> tuple[dict[str, bytes], dict[str, Any]]:

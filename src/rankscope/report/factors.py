@@ -46,7 +46,7 @@ def measured(table: Table) -> list[tuple[Settings, float]]:
     """The settings of each kind of matrices with its mean effective rank; none of a stack, whose heads differ more."""
     if any(record.layer is not None or record.head is not None for record in table):
         return []
-    rows = []
+    rows: list[tuple[Settings, float]] = []
     for kind in kinds(table):
         row = kind.mean("effective_rank")
         if row is not None and row["mean"] > 0:

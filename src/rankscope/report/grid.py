@@ -10,11 +10,21 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 from rankscope.records import Matrix, Record, Table
 from rankscope.report import by_layer
-from rankscope.report.cells import compact, null_text, number, parted, printable, reason, sign_text, value_text
+from rankscope.report.cells import (
+    compact,
+    null_text,
+    number,
+    parted,
+    printable,
+    reason,
+    sign_text,
+    supported,
+    value_text,
+)
 from rankscope.report.descent import Network, networks
 from rankscope.report.kinds import Kind, kinds, varies_seeds
 from rankscope.report.sentences import spread
@@ -265,8 +275,11 @@ def of_seeds(table: Table, kind: Kind) -> Grid:
             if row is None:
                 rows.append([Cell(name), unknown(kind, measure, subject), *[Cell("")] * 3, Cell("0")])
                 continue
-            mean = Cell(number(row["mean"]), kind.guarantee(measure, subject), row["mean"])
-            ends = [Cell(number(row[each]), "", row[each]) for each in ("min", "max")]
+            half = kind.error(measure, subject)
+            mean, *ends = (
+                Cell(number(supported(row[each], row[each] - half, row[each] + half)), mark, row[each])
+                for each, mark in (("mean", kind.guarantee(measure, subject)), ("min", ""), ("max", ""))
+            )
             deviation = Cell("" if row["sd"] is None else number(row["sd"], 3), "", row["sd"])
             rows.append([Cell(name), mean, deviation, *ends, Cell(str(row["count"]))])
             of = compared(table, labels, (kind.matrices[0].label, measure, subject))
@@ -283,11 +296,17 @@ def of_kinds(found: Sequence[Kind], names: Sequence[str]) -> Grid:
         cells = [Cell(rest)]
         for name in names:
             row, subject = kind.mean(name), next((s for measure, s in kind.records if measure == name), "")
-            known = Cell(spread(row), kind.guarantee(name, row["subject"]), row["mean"]) if row else None
+            known = Cell(counted_spread(row, kind), kind.guarantee(name, row["subject"]), row["mean"]) if row else None
             cells.append(known or unknown(kind, name, subject))
         rows.append(cells)
     title = f"{listing(names)}, mean ± standard deviation over seeds"
     return cut(Grid(title, ["matrix", *map(heading_of, names)], {"": rows}))
+
+
+def counted_spread(row: dict[str, Any], kind: Kind) -> str:
+    """A mean with its deviation, and of how many seeds it is where not all have a value."""
+    count = len(kind.records[row["measure"], row["subject"]])
+    return spread(row) + (f" ({row['count']} of {count})" if row["count"] < count else "")
 
 
 def unknown(kind: Kind, measure: str, subject: str) -> Cell:

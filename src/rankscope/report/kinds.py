@@ -26,6 +26,11 @@ class Kind:
         said = {(r.value, r.low, r.high, r.sign, r.guarantee) for r in found}
         return found[0] if len(said) == 1 and found[0].value is None else None
 
+    def error(self, measure: str, subject: str) -> float:
+        """The largest half width between the bounds of the values of a measure; zero where none has bounds."""
+        found = self.records.get((measure, subject), [])
+        return max((r.high / 2 - r.low / 2 for r in found if r.low is not None and r.high is not None), default=0.0)
+
     def guarantee(self, measure: str, subject: str) -> str:
         """The guarantee that all values of a measure have; nothing where they differ."""
         found = {record.guarantee for record in self.records.get((measure, subject), [])}

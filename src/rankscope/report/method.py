@@ -90,8 +90,10 @@ def chance(records: Sequence[Record]) -> Iterator[Paragraph]:
     """What matched random attention is, where it was measured."""
     counts = {record.null_count for record in records if record.null_count}
     if counts:
+        several = f"{min(counts)} to {max(counts)} seeds"
+        seeds = counted(max(counts), "seed") if len(counts) == 1 else several
         text = (
-            f"Beside a number stands its null, mean ± standard deviation over {counted(max(counts), 'seed')} of "
+            f"Beside a number stands its null, mean ± standard deviation over {seeds} of "
             "matched random attention: Gaussian queries and keys of the same number and size under the same mask, "
             "kernel and position, with scores of the same variance within rows. Of weights without queries and keys, "
             "it is that of independent Gaussian logits on the same entries, of their logarithms' variance in rows."

@@ -10,6 +10,9 @@ from rankscope.report.cells import printable
 from rankscope.report.grid import Cell, Grid, labels_of
 from rankscope.report.kinds import kinds
 
+APART: Final = 24
+"""Matrices up to which each has a row of its own, with its digest."""
+
 MOST_INPUTS: Final = 100
 """Matrices that are listed with their digests."""
 
@@ -21,15 +24,20 @@ WIDE: Final = 84
 
 
 def inputs_of(tables: Sequence[Table]) -> Grid:
-    """The matrices, those that differ in their seeds together, with their sources and the digests of their numbers.
+    """The matrices with their sources and digests; of many, those that differ in their seeds stand together.
 
     What is the same of all stands in the note.
     """
     seeds = [{record.matrix: record.seed for record in table} for table in tables]
-    every = [(kind.matrices, seed) for table, seed in zip(tables, seeds, strict=True) for kind in kinds(table)]
+    together = sum(len(table.matrices) for table in tables) > APART
+    every = [
+        (group, seed)
+        for table, seed in zip(tables, seeds, strict=True)
+        for group in ([kind.matrices for kind in kinds(table)] if together else [[each] for each in table.matrices])
+    ]
     labels = labels_of([matrices[0] for matrices, _ in every])
     rows = []
-    for (matrices, seed), label in zip(every[:MOST_INPUTS], labels, strict=False):
+    for (matrices, seed), label in zip(every, labels, strict=True):
         first = matrices[0]
         source = " ".join(text for text in (first.source, first.key) if text and text not in first.label)
         own = [seed.get(matrix.id) for matrix in matrices]
@@ -43,7 +51,7 @@ def inputs_of(tables: Sequence[Table]) -> Grid:
     kept = [i for i in range(len(header)) if not i or distinct[i] > 1 or len(rows) == 1]
     alike = [f"{header[i]} {rows[0][i]}" for i in range(len(header)) if i not in kept and rows and rows[0][i]]
     more = [f"the first {MOST_INPUTS} of {len(every)} kinds of matrices"] if len(every) > MOST_INPUTS else []
-    shown = [[Cell(row[i]) for i in kept] for row in rows]
+    shown = [[Cell(row[i]) for i in kept] for row in rows[:MOST_INPUTS]]
     note = "; ".join([*more, *([f"each: {', '.join(alike)}"] if alike else [])])
     return Grid("What was measured", [header[i] for i in kept], {"": shown}, words=len(kept), note=note)
 
@@ -76,6 +84,8 @@ def words_of(study: Mapping[str, Any]) -> list[str]:
 
 def in_lines(command: str) -> str:
     """A command in lines that a page has room for, which a shell reads as one; words are never broken."""
+    if command.startswith("#"):
+        return command
     try:
         words = [shlex.quote(word) for word in shlex.split(command)]
     except ValueError:  # a file may hold anything in the place of a command

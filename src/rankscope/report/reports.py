@@ -1,12 +1,12 @@
 """Documents on results that exist: those of this session, and those that were saved in files."""
 
 import warnings
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from rankscope.errors import UsageError, error
+from rankscope.errors import RankscopeError, UsageError, error
 from rankscope.records import Table
 from rankscope.report import save
 from rankscope.report.content import content_of, gallery_of
@@ -41,7 +41,8 @@ def report(results: Any, path: str | Path, *, figure: str | None = None) -> list
     names = [Path(each).name if isinstance(each, str | Path) else f"result {i}" for i, each in enumerate(every, 1)]
     if not tables:
         raise error("RS002", "no results", "give a result, or the name of a file that holds one")
-    written, notes = write(merged(tables, names), Path(path), figure)
+    with of_files(every):
+        written, notes = write(merged(tables, names), Path(path), figure)
     for note in notes:
         warnings.warn(note, stacklevel=3)
     return written
@@ -70,6 +71,20 @@ def check_report(path: Path, figure: str | None) -> None:
         remedy = "end its name with .pdf, .html or .png; .svg takes one --figure; other commands write tables"
         raise error("RS002", f"a report in the file {path.name!r}", remedy)
     save.check_target(path, figure)
+
+
+@contextmanager
+def of_files(given: Iterable[Any]) -> Iterator[None]:
+    """A result that was read from a file may hold numbers that do not fit together: what fails then is its fault."""
+    try:
+        yield
+    except RankscopeError:
+        raise
+    except Exception as reason:
+        if not any(isinstance(each, str | Path) for each in given):
+            raise
+        what = f"a result cannot be shown: {type(reason).__name__}: {reason}"
+        raise error("RS211", what, "give results as rankscope wrote them; --debug shows where it failed") from reason
 
 
 def listed(results: Any) -> list[Any]:

@@ -1,5 +1,7 @@
 """A result as a file: the suffix is the format, and an unknown one is refused before anything is computed."""
 
+import glob
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -102,7 +104,7 @@ def content(table: Table, suffix: str, figure: str | None) -> bytes:
 def write_document(make: "Callable[[Letters], Content]", path: Path) -> Written:
     """Write a document: which files there are, and what their reader should know.
 
-    Several pages as PNG are name-1.png, name-2.png …: all of them, or none.
+    Several pages as PNG are name-1.png, name-2.png …: all are on the disk before the first gets its name.
     """
     from rankscope.report import document
 
@@ -119,4 +121,8 @@ def write_document(make: "Callable[[Letters], Content]", path: Path) -> Written:
         several = len(pages) > 1
         files = {path.with_stem(f"{path.stem}-{i}") if several else path: page for i, page in enumerate(pages, 1)}
     atomic_write_all(files)
+    if suffix == ".png":
+        older = sorted(each.name for each in path.parent.glob(f"{glob.escape(path.stem)}-*.png") if each not in files)
+        stale = [name for name in older if re.fullmatch(r"\d+\.png", name[len(path.stem) + 1 :])]
+        notes = [*notes, f"{', '.join(stale)}: of an earlier report"] if stale else notes
     return list(files), notes

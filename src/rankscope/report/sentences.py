@@ -189,11 +189,9 @@ def against_chance(records: list[tuple[dict[str, Record], Matrix]]) -> Iterator[
     if known:
         sides = [side_of(record) for record in known]
         below, above = sides.count(-1), sides.count(1)
-        lie = "lies" if below == 1 or (below == 0 and above == 1) else "lie"
-        yield (
-            f"Of {counted(len(known), 'effective rank')}, {below} {lie} below and {above} above those of matched random "
-            f"attention, beyond its prediction interval of {100 * (1 - CHANCE):.2f} %."
-        )
+        where = f"{below} {'lies' if below == 1 else 'lie'} below and {above} above those of matched random attention"
+        interval = f"its prediction interval of {100 * (1 - CHANCE):.2f} %"
+        yield f"Of {counted(len(known), 'effective rank')}, {where}, beyond {interval}."
 
 
 def of_several(table: Table, matrices: list[Matrix]) -> Iterator[str]:

@@ -139,7 +139,7 @@ def footer(table: Table, width: int, more: str = "") -> list[str]:
     used = {record.guarantee for record in table}
     marks = [f"{mark} {name}" for name, mark in MARKS.items() if name in used and mark.strip()]
     marks += ["unmarked: estimated"] if "estimated" in used else []
-    notes = [f"{m.label}: {note}" for m in table.matrices for note in m.notes]
+    notes = dict.fromkeys(f"{m.label}: {note}" for m in table.matrices for note in m.notes)
     lines = [*textwrap.wrap("   ".join(marks) + more, width)]
     lines += [line for note in notes for line in textwrap.wrap(f"note: {printable(note)}", width)]
     return ["", *lines, *(line for each in complaints(table) for line in textwrap.wrap(each, width))]

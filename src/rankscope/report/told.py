@@ -4,15 +4,18 @@ import math
 from collections.abc import Iterator
 from typing import Any, Final
 
-from rankscope.records import Record, Table
-from rankscope.report.cells import counted, number, printable, value_text
-from rankscope.report.descent import Network, networks, stopped
+from rankscope.records import Record, Table, mean_and_deviation
+from rankscope.report.cells import counted, enumerated, number, printable, value_text, with_deviation
+from rankscope.report.descent import COLLAPSED, Network, networks, stopped
 
 MOST_DIFFERENCES: Final = 4
 """Differences between networks that are printed one by one."""
 
 SPOKEN: Final = 3
-"""Networks of which a sentence is said each."""
+"""Networks of which a sentence is said each; of more it is said how many collapse."""
+
+MOST_NAMED: Final = 6
+"""Networks that collapse, or that are not known to their end, that are named."""
 
 FALLEN: Final = 0.5
 """Decades by which a residual has fallen that is said to fall."""
@@ -160,19 +163,66 @@ def failures(table: Table) -> Iterator[str]:
 def sentences(table: Table) -> Iterator[str]:
     """What a study of depth shows."""
     found = networks(table)
-    for each in found[:SPOKEN]:
-        yield from of_curve(each)
+    if len(found) > SPOKEN:
+        yield from of_many(found)
+    else:
+        yield from (text for each in found for text in of_curve(each))
     for factor in PUBLISHED:
         yield from of_factor(factor, found)
 
 
+def of_many(found: list[Network]) -> Iterator[str]:
+    """In how many networks the residual falls to nothing, where it ends in the others, and where it is not known."""
+    ends = {place: means[max(means)] for place, each in enumerate(found) if (means := each.means("log10_residual"))}
+    ordered = sorted(ends, key=lambda place: ends[place])
+    low = [place for place in ordered if ends[place] < COLLAPSED]
+    bar, of = power(number(COLLAPSED)), counted(len(ends), "network")
+    if not ends:
+        return
+    if low:
+        named = enumerated([f"{printable(found[place].label)} ({end_of(found[place])})" for place in low], MOST_NAMED)
+        yield f"The residual falls below {bar} in {len(low)} of {of}: {named}."
+    if len(ordered) > len(low):
+        least, most = end_of(found[ordered[len(low)]]), end_of(found[ordered[-1]])
+        where = f"at {least}" if least == most else f"between {least} and {most}"
+        others = len(ordered) - len(low)
+        rest = "In the other one it" if others == 1 else f"In the other {others} it"
+        yield f"{rest if low else f'The residual falls below {bar} in none of {of}: it'} ends {where}."
+    floors = [floor for each in found if (floor := stopped(each))]
+    if floors:
+        highest = power(number(max(floor for _, floor in floors), 3))
+        yield f"Plain arithmetic cannot follow it below {highest}, in {len(floors)} of them."
+    lost = [(printable(each.label), *unknown) for each in found if (unknown := lost_from(each))]
+    if lost:
+        listed = [f"{name} from layer {layer} on ({why})" for name, layer, why in lost]
+        some = " of every seed" if any(each.count > 1 for each in found) else ""
+        yield f"It is not known{some} in {enumerated(listed, MOST_NAMED)}."
+
+
+def lost_from(network: Network) -> tuple[int, str] | None:
+    """The layer from which on the residual is not known of every seed, and why; None where it is known to the end."""
+    rows, last = network.layers.get("log10_residual", {}), max(network.means("log10_residual"), default=-1)
+    unknown = [r for layer in sorted(rows) if layer > last for r in rows[layer] if r.value is None]
+    return (last + 1, printable(unknown[0].because)) if unknown else None
+
+
+def end_of(network: Network) -> str:
+    """The last known residual as a power of ten, over seeds with the deviation of its logarithm."""
+    values = network.curve("log10_residual")[max(network.means("log10_residual"))]
+    mean, deviation = mean_and_deviation(values)
+    if deviation:
+        return power(" ± ".join(with_deviation(mean, deviation)))
+    return power(number(mean, 4 if abs(mean) < 1e4 else 6))
+
+
+def power(exponent: str) -> str:
+    """A power of ten, with an exponent that is more than a number in brackets."""
+    return f"10^({exponent})" if " " in exponent else f"10^{exponent}"
+
+
 def of_curve(network: Network) -> Iterator[str]:
     """How far one network collapses, and where plain arithmetic stops."""
-    means, rows, name = (
-        network.means("log10_residual"),
-        network.layers.get("log10_residual", {}),
-        printable(network.label),
-    )
+    means, name = network.means("log10_residual"), printable(network.label)
     if not means:
         return
     last, found = max(means), network.fit
@@ -181,14 +231,14 @@ def of_curve(network: Network) -> Iterator[str]:
         how = f"; at the end each fall of log r is {found.order:.2f} times the one before: doubly exponential decay"
     elif found is not None:
         how = f", by a factor {number(found.factor or 0, 3)} in each layer ({found.first} to {found.last})"
-    value = number(means[last], 4 if abs(means[last]) < 1e4 else 6)
     if last > 0:
         fallen = found is not None or means[min(means)] - means[last] > FALLEN
-        yield f"{name}: the residual {'falls to' if fallen else 'is'} 10^{value} after {counted(last, 'layer')}{how}."
-    if last < max(rows):
-        unknown = [r for layer in sorted(rows) if layer > last for r in rows[layer] if r.value is None]
+        does, after = "falls to" if fallen else "is", counted(last, "layer")
+        yield f"{name}: the residual {does} {end_of(network)} after {after}{how}."
+    lost = lost_from(network)
+    if lost is not None:
         some = " of every seed" if network.count > 1 else ""
-        yield f"{name}: from layer {last + 1} on it is not known{some}: {printable(unknown[0].because)}."
+        yield f"{name}: from layer {lost[0]} on it is not known{some}: {lost[1]}."
     floor = stopped(network)
     if floor is not None:
         plain = f"Plain {network.matrix.dtype} arithmetic"

@@ -9,8 +9,13 @@ from rankscope.report.figures._curve import Curve
 from rankscope.report.figures._limits import FAR, distinct, floor_of, tolerances
 
 
-def frame(axes: Axes, curves: list[Curve]) -> float:
-    """Set up the axes; the lower end of the vertical one lies a little below what is worth seeing."""
+def frame(axes: Axes, curves: list[Curve], among: list[Curve] | None = None) -> float:
+    """Set up the axes; the lower end of the vertical one lies a little below what is worth seeing.
+
+    What the horizontal one shows of the curves, the vertical one shows of all that they stand `among`.
+    """
+    order = max(curve.order for curve in curves)
+    curves = among or curves
     lowest = min(float(curve.values[curve.data].min()) for curve in curves)
     reached = any(curve.noise.any() or curve.log_hidden is not None for curve in curves)
     limits = [0.1, lowest / 2, *(limit / 3 for limit in distinct(tolerances(curves)) if limit * FAR > lowest)]
@@ -19,7 +24,6 @@ def frame(axes: Axes, curves: list[Curve]) -> float:
         if floor and (floor * FAR > min(limits) or (reached and floor == highest)):
             limits.append(below(floor))
     bottom = max(min(limits), 1e-300)
-    order = max(curve.order for curve in curves)
     margin = max(0.5, 0.012 * order)
     axes.set_yscale("log")
     axes.set_ylim(bottom, min(bottom**-0.03, 4.0))

@@ -93,6 +93,12 @@ def families_of(figure: Figure, axes: Axes, curves: list[Curve]) -> list[Family]
     ]
 
 
+def as_bands(family: Family) -> str:
+    """How many bands over seeds stand for the curves, in words."""
+    count = len(family.bands)
+    return " as a band over seeds with its median" if count == 1 else f" as {count} bands over seeds with medians"
+
+
 def telling(curves: Sequence[Curve]) -> str:
     """The first trait that takes several values, but not too many; nothing where there is none."""
     counts = {trait: len({getattr(curve.matrix, trait) for curve in curves}) for trait in TRAITS}

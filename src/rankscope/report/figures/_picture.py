@@ -1,5 +1,6 @@
 """Pictures of matrices in a figure: what a table holds of them, the colours of weights, and what tells them apart."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,14 +11,17 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LogNorm, Normalize, SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, LogFormatterSciNotation
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatterSciNotation
 
 from rankscope.records import Matrix, Record, Series, Table
+from rankscope.report.cells import number
 from rankscope.report.figures._curve import Array, label_of
 from rankscope.report.figures._text import GREY, SMALL, Entry, remark
 
 DECADES = 4.0  # that the colours span at most
 SIGNED_DECADES = 2.0  # on each side of zero
+FAR = 100.0  # from this ratio on, powers of ten are ticks enough
+BAR = 0.12  # inches across
 RARE = 0.005  # the part of the weights that may lie beyond each end of the colours
 
 
@@ -82,21 +86,31 @@ def colours_of(found: Sequence[Picture]) -> Colours:
     return Colours(LogNorm(low, high), matplotlib.colormaps["cividis"].with_extremes(bad="white"), low, high, extend)
 
 
-def draw_bar(figure: Figure, axes: Axes, found: Sequence[Picture]) -> Colours:
-    """The colour bar beside some axes; gives back the colours that it shows."""
+def draw_bar(figure: Figure, axes: Sequence[Axes], found: Sequence[Picture], height: float) -> Colours:
+    """The colour bar beside some axes, which are so many inches high; gives back the colours that it shows."""
     colours = colours_of(found)
     scale = ScalarMappable(colours.norm, colours.map)
-    bar = figure.colorbar(scale, ax=axes, extend=colours.extend, pad=0.02, aspect=18, shrink=0.95)
+    aspect = 0.95 * height / BAR
+    bar = figure.colorbar(scale, ax=list(axes), extend=colours.extend, pad=0.02, aspect=aspect, shrink=0.95)
     bar.set_label("weight / uniform weight", fontsize=SMALL)
     bar.outline.set_linewidth(0)
     bar.ax.tick_params(labelsize=7)
-    powers = [10.0**k for k in range(int(np.ceil(np.log10(colours.low))), int(np.floor(np.log10(colours.high))) + 1)]
     signed = isinstance(colours.norm, SymLogNorm)
-    powers = [power for power in powers if power > 2 * colours.low] if signed else powers
-    bar.ax.yaxis.set_major_locator(FixedLocator([*(-power for power in powers), 0.0, *powers] if signed else powers))
+    ticks = [tick for tick in bar_ticks(colours) if not signed or tick > 2 * colours.low]
+    bar.ax.yaxis.set_major_locator(FixedLocator([*(-tick for tick in ticks), 0.0, *ticks] if signed else ticks))
     bar.ax.yaxis.set_major_formatter(LogFormatterSciNotation(linthresh=colours.low if signed else None))
+    if colours.high < FAR * colours.low:
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda tick, _: number(tick)))
     bar.minorticks_off()
     return colours
+
+
+def bar_ticks(colours: Colours) -> list[float]:
+    """The powers of ten among the weights of the colours; below two decades twice and five times these as well."""
+    first, last = math.floor(math.log10(colours.low)), math.ceil(math.log10(colours.high))
+    steps = (1, 2, 5) if colours.high < FAR * colours.low else (1,)
+    ticks = [float(f"{step}e{exponent}") for exponent in range(first, last + 1) for step in steps]
+    return [tick for tick in ticks if colours.low <= tick <= colours.high]
 
 
 def paint(axes: Axes, picture: Picture, colours: Colours, place: tuple[float, float, float, float]) -> None:

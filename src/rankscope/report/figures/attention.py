@@ -1,4 +1,4 @@
-"""The attention matrix itself, beside its spectrum: which query attends to which key.
+"""The attention matrix itself: which query attends to which key; of a few matrices, beside their spectra.
 
 Picture: a row for each query and a column for each key, the first query at the top. A large matrix is shown as means
 over blocks of queries and keys. A colour tells how the weight compares with that of a query which attends to all keys
@@ -9,8 +9,9 @@ White cells: weights that are exactly zero, as those of keys that a mask hides.
 Signed weights: some weights are negative, as a kernel without normalisation may give them. They are told from positive
 ones by their colour, and the scale is logarithmic on both sides.
 
-Curve: the singular values of the matrix, divided by the largest. Full rank shows as a curve that ends at the right
-edge; rank that is lost, as one that falls before.
+Curve: the singular values of the matrix, divided by the largest, as far as they exceed the bound of their error. One
+that ends before the right edge does not show that rank is lost: a causal matrix of proved full rank may end there, too,
+since float64 cannot tell its last values from rounding.
 
 Shaded band: below the bound of the error of the arithmetic. Values there are noise.
 
@@ -20,6 +21,7 @@ Grid: one small picture for each matrix, a row for each layer and a column for e
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -54,7 +56,17 @@ from rankscope.report.figures._picture import (
     picture_of,
     shown,
 )
-from rankscope.report.figures._text import GREY, LINE, SMALL, WIDTH, Entry, facts_of, remark, seeds_of
+from rankscope.report.figures._text import (
+    GREY,
+    LINE,
+    SMALL,
+    WIDTH,
+    Entry,
+    common_facts,
+    inscribe_folded,
+    remark,
+    shape_of,
+)
 
 PLACE = 5
 FEW = 4  # so many have their spectra beside them
@@ -127,8 +139,9 @@ def draw_few(figure: Figure, table: Table, found: Sequence[Picture]) -> None:
     widths = [SIDE[len(found)], ACROSS - SIDE[len(found)]]
     grid = figure.subplots(len(found), 2, squeeze=False, width_ratios=widths, height_ratios=heights)
     pictures, spectra = list(grid[:, 0]), list(grid[:, 1])
-    colours = draw_bar(figure, pictures[0], found)
+    colours = draw_bar(figure, pictures, found, sum(heights) + 0.35 * (len(found) - 1))
     curves = {curve.matrix.id: curve for curve in reversed(curves_of(table))}
+    shown_curves = [curves[each.matrix.id] for each in found if each.matrix.id in curves]
     entries: dict[str, Entry] = {}
     for axes, right, each in zip(pictures, spectra, found, strict=True):
         rows, columns = each.matrix.rows, each.matrix.columns
@@ -140,7 +153,7 @@ def draw_few(figure: Figure, table: Table, found: Sequence[Picture]) -> None:
         if curve is None:
             write_reason(right, reason_for_none(each.matrix, None, spectra_of(table)))
         else:
-            entries |= draw_spectrum(right, curve)
+            entries |= draw_spectrum(right, curve, shown_curves)
     pictures[-1].set_xlabel("key")
     for right in spectra[:-1]:
         right.set_xlabel("")
@@ -149,19 +162,9 @@ def draw_few(figure: Figure, table: Table, found: Sequence[Picture]) -> None:
         write_names(pictures, names_among(found), WIDTH)
     listed = [*entries.values(), *colour_entries(found), *left_out(table, found)]
     name = f"Attention and its spectrum: {len(found)} matrices" if several else label_of(found[0].matrix)
-    write_around(figure, pictures[0], pictures[-1], (name, shape_of(found)), facts(table, found), listed, named=several)
-
-
-def shape_of(found: Sequence[Picture]) -> str:
-    """The shape that all have, after a comma."""
-    shapes = {(each.matrix.rows, each.matrix.columns) for each in found}
-    return "".join(f", {rows} × {columns}" for rows, columns in shapes) if len(shapes) == 1 else ""
-
-
-def facts(table: Table, found: Sequence[Picture], more: str = "") -> str:
-    """What all have in common."""
     matrices = [each.matrix for each in found]
-    return " · ".join(filter(None, (facts_of(matrices), seeds_of(table, matrices), more)))
+    title, facts = (name, shape_of(matrices)), common_facts(table, matrices)
+    write_around(figure, pictures[0], pictures[-1], title, facts, listed, named=several)
 
 
 def few_ticks(size: int) -> list[int]:
@@ -170,9 +173,12 @@ def few_ticks(size: int) -> list[int]:
     return ticks if len(ticks) <= 5 else [1, *ticks[2:-1:2], size]
 
 
-def draw_spectrum(axes: Axes, curve: Curve) -> dict[str, Entry]:
-    """The spectrum of one matrix, with its noise shaded; gives back what the legend says of it."""
-    bottom = frame(axes, [curve])
+def draw_spectrum(axes: Axes, curve: Curve, among: list[Curve]) -> dict[str, Entry]:
+    """The spectrum of one matrix, with its noise shaded; gives back what the legend says of it.
+
+    Its heights can be compared with those of the curves that it stands `among`.
+    """
+    bottom = frame(axes, [curve], among)
     axes.xaxis.set_major_locator(FixedLocator(few_ticks(curve.order)))
     axes.set_ylabel(r"$\sigma_i\,/\,\sigma_1$")
     marker = "o" if curve.order <= 64 else ""
@@ -213,24 +219,43 @@ def draw_many(figure: Figure, table: Table, found: Sequence[Picture]) -> None:
     heads = by_layer_and_head(found)
     drawn, spots, entries = in_grid(axes, found, heads) if heads else wrapped(axes, found)
     count, across = (1 + max(places) for places in zip(*spots, strict=True))
-    label = 0.0 if heads else min(0.28, 0.02 * across + 0.04)
-    figure.set_figheight(1.6 + WIDTH / 72 / across * count * (1 + label))
-    colours = draw_bar(figure, axes, drawn)
+    common, rests = told_apart(names_among(drawn))
+    texts = [] if heads else [axes.text(0, 0, "", fontsize=6, va="bottom", color=GREY) for _ in drawn]
+    lines = [inscribe_folded(text, name, 0.92 * WIDTH / across) for text, name in zip(texts, rests, strict=False)]
+    label = max(lines, default=0) * min(0.24, 0.02 * across) + 0.04 * bool(lines)
+    height = WIDTH / 72 / across * count * (1 + label)
+    figure.set_figheight(1.6 + height)
+    colours = draw_bar(figure, [axes], drawn, height)
     for (row, column), each in zip(spots, drawn, strict=True):
         top = row * (1 + label) + label
         paint(axes, each, colours, (column + 0.03, column + 0.97, top + 0.97, top + 0.03))
     axes.set_xlim(0, across)
     axes.set_ylim(count * (1 + label), 0)
-    common, rests = parted(names_among(drawn))
-    if not heads:
-        for (row, column), name in zip(spots, rests, strict=True):
-            text = axes.text(column + 0.03, row * (1 + label) + label, "", fontsize=6, va="bottom", color=GREY)
-            inscribe(text, name, 0.92 * WIDTH / across)
+    for (row, column), text in zip(spots, texts, strict=False):
+        text.set_position((column + 0.03, row * (1 + label) + label))
     mark(axes, drawn)
-    title = f"Attention: {len(drawn)} {'heads' if heads else 'matrices'}", shape_of(drawn)
-    note = facts(table, drawn, common.removesuffix("layer").removesuffix("head").strip())
+    matrices = [each.matrix for each in drawn]
+    title = f"Attention: {len(drawn)} {'heads' if heads else 'matrices'}", shape_of(matrices)
+    shared = common.removesuffix("layer").removesuffix("head").strip()
+    note = " · ".join(filter(None, (common_facts(table, matrices), shared)))
     entries = [*colour_entries(drawn), *entries, *left_out(table, found)]
     write_around(figure, axes, axes, title, note, entries, named=False)
+
+
+def told_apart(names: list[str]) -> tuple[str, list[str]]:
+    """The words that all names share, and what is left of each; a word before a number stays with it."""
+    common, rests = parted(names)
+    words = [rest.split() for rest in rests]
+    bound = {one for each in words for one, after in pairwise(each) if after.replace(".", "").isdigit()}
+    numbers = {word for each in words for word in each if word.replace(".", "").isdigit()}
+    shared = [word for word in dict.fromkeys(words[0]) if all(word in each for each in words)]
+    left_out = {word for word in shared if word not in bound | numbers}
+    left = [[word for word in each if word not in left_out] for each in words]
+    if not all(left):
+        return common, rests
+    return " ".join([*common.split(), *(word for word in shared if word in left_out)]), [
+        " ".join(each) for each in left
+    ]
 
 
 Placed = tuple[list[Picture], list[tuple[int, int]], list[Entry]]

@@ -17,15 +17,14 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from rankscope.errors import error
 from rankscope.records import Table
 from rankscope.report.cells import counted
 from rankscope.report.descent import Fit, Network, floors, networks
-from rankscope.report.figure import inscribe
-from rankscope.report.figures._text import GREY, INK, LINE, PALE, SMALL, WIDTH, Entry, number, remark, write_legend
+from rankscope.report.figures._panels import write_around, write_names
+from rankscope.report.figures._text import GREY, INK, PALE, WIDTH, Entry, number, remark
 from rankscope.report.told import sole
 
 PLACE = 10
@@ -70,7 +69,7 @@ def draw(figure: Figure, table: Table) -> None:
     for panel, group in zip(panels, groups.values(), strict=False):
         for network in group:
             name = names[network.label]
-            line = draw_curve(panel, network, order.index(name), fitted=len(groups) == 1)
+            line = draw_curve(panel, network, order.index(name), len(order), fitted=len(groups) == 1)
             law = f": {said(network.fit)}" if len(groups) == 1 and network.fit else ""
             curves.setdefault(name, Entry(line, name, law))
     for panel in panels[len(groups) :]:
@@ -87,7 +86,11 @@ def draw(figure: Figure, table: Table) -> None:
             panel.tick_params(labelbottom=True)
     for panel in panels[::across]:
         panel.set_ylabel(label_of(found[0].main, table))
-    write_words(figure, used, list(groups), facts_of(found, alone=len(groups) == 1), entries, across)
+    if len(groups) > 1:
+        write_names(used, list(groups), 0.9 * WIDTH / across)
+    last = used[(len(used) - 1) // across * across]
+    title, facts = ("Rank collapse with depth", ""), facts_of(found, alone=len(groups) == 1)
+    write_around(figure, used[0], last, title, facts, entries, named=len(groups) > 1)
 
 
 def label_of(measure: str, table: Table) -> str:
@@ -109,15 +112,21 @@ def short_names(found: Sequence[Network]) -> dict[str, str]:
     return names
 
 
-def draw_curve(axes: Axes, network: Network, place: int, *, fitted: bool) -> Line2D:
-    """The curve of one network with its band, its fit, and what plain arithmetic makes of it."""
+def draw_curve(axes: Axes, network: Network, place: int, count: int, *, fitted: bool) -> Line2D:
+    """The curve of one network with its band, its fit, and what plain arithmetic makes of it.
+
+    Of `count` curves each is thinner than those before it, so that one which is covered is seen on both sides.
+    """
     color, marker = COLORS[place % len(COLORS)], MARKERS[(place + place // len(COLORS)) % len(MARKERS)]
     means, spread = network.means(network.main), network.curve(network.main)
     layers = list(means)
     (line,) = axes.plot(layers, [-means[x] for x in layers], "-", color=color, marker=marker, zorder=3, gid="curve")
     line.set_markevery(max(1, len(layers) // 12))
+    before = 1 - place / (count - 1) if count > 1 else 0.0
+    line.set(linewidth=1.0 + 1.8 * before if count > 1 else 1.5, markersize=3.5 + 3.0 * before if count > 1 else 4.0)
+    line.set(markeredgecolor="white", markeredgewidth=0.4)
     if place >= len(COLORS):
-        line.set(markerfacecolor="white", linewidth=0.9)
+        line.set(markerfacecolor="white", markeredgecolor=color, markeredgewidth=0.8)
     if network.count > 1:
         low, high = ([-pick(spread[x]) for x in layers] for pick in (max, min))
         axes.fill_between(layers, low, high, color=color, alpha=0.15, linewidth=0, zorder=2)
@@ -216,36 +225,3 @@ def facts_of(found: Sequence[Network], *, alone: bool) -> str:
     seeds = max(network.count for network in found)
     facts += [f"mean of {seeds} seeds, with their range"] if seeds > 1 else []
     return " · ".join([*facts, *([f"mask {found[0].matrix.mask}"] if alone and found[0].matrix.mask else [])])
-
-
-def write_words(
-    figure: Figure, panels: Sequence[Axes], masks: Sequence[str], facts: str, entries: Sequence[Entry], across: int
-) -> None:
-    """The title and what the networks have in common above the panels, the mask above each, the legend below.
-
-    All stand beside a panel, so that they move with it; what is wider than one takes no part in the layout, and an
-    empty line keeps its place.
-    """
-    several = len(panels) > 1
-    first, last = panels[0], panels[(len(panels) - 1) // across * across]
-    for panel, mask in zip(panels, masks, strict=True):
-        if several:
-            inscribe(beside(panel, 1, 5), mask, 0.9 * WIDTH / across)
-    above = 8 + LINE * several
-    title, note = beside(first, 1, above + LINE + 3), beside(first, 1, above)
-    title.set(fontsize=10.5, fontweight="bold")
-    note.set(color=GREY)
-    inscribe(title, "Rank collapse with depth", WIDTH)
-    inscribe(note, facts, WIDTH)
-    beside(first, 1, above + 2 * LINE).set_text(" ")
-    wide = any(entry.is_wide for entry in entries)
-    write_legend(figure, last, list(entries), single_column=wide)
-    beside(last, 0, -34 - LINE * (len(entries) if wide else -(-len(entries) // 2))).set_text(" ")
-    for artist in (title, note, last.get_legend()):
-        if artist is not None:
-            artist.set_in_layout(False)
-
-
-def beside(axes: Axes, edge: int, points: float) -> Annotation:
-    """An empty text at the left end of the upper edge (1) or the lower one (0) of a panel, so many points above it."""
-    return axes.annotate("", (0, edge), (0, points), "axes fraction", "offset points", fontsize=SMALL)

@@ -41,11 +41,10 @@ from rankscope.report.figures._curve import (
     record_of,
 )
 from rankscope.report.figures._frame import index_ticks
-from rankscope.report.figures._many import EMPHASIS, FEW, Family, colour_among, families_of, has_bands
+from rankscope.report.figures._many import EMPHASIS, FEW, Family, as_bands, colour_among, families_of, has_bands
 from rankscope.report.figures._text import INK, PALE, Entry, number, remark, scientific, write_legend, write_title
 from rankscope.report.figures.spectrum import (
-    kind_of,
-    over_of,
+    apart,
     parts_of,
     without_curve,
     write_reasons,
@@ -165,19 +164,16 @@ def draw_many(figure: Figure, axes: Axes, curves: list[Curve]) -> list[Entry]:
     entries = []
     for family in families:
         draw_family(axes, family, banded=banded)
-        found = [f"{len(family.curves)} {'heads' if aggregates else 'matrices'}"] if len(family.curves) > 1 else []
-        found += [*at_quarter(family.curves), *(["coloured by layer"] if family.layered else [])]
-        found += [f"bands over seeds with medians: {len(family.bands)}"] if banded else []
+        many = f"{len(family.curves)} {'heads' if aggregates else 'matrices'}" + as_bands(family) * banded
+        found = [*([many] if len(family.curves) > 1 else []), *at_quarter(family.curves)]
+        found += ["coloured by layer"] if family.layered else []
         entries.append(Entry(family.sample, family.name, ": " * bool(family.name and found) + ", ".join(found)))
-    kinds = dict.fromkeys(map(over_of, aggregates))
-    for kind, (other, _) in zip(kinds, cycle(EMPHASIS), strict=False):
-        group = [curve for curve in aggregates if over_of(curve) == kind]
+    for (name, group), (other, marker) in zip(apart(aggregates), cycle(EMPHASIS), strict=False):
+        colour = colour_among(group, families, other)
         for curve in group:
-            colour = colour_among([curve], families, other)
             (line,) = axes.plot(np.arange(curve.order + 1), shares(curve.values), "-", color=colour, zorder=4)
-            line.set(marker="", linewidth=1.4, gid="curve")
-        handle = Line2D([], [], color=colour_among(group, families, other), linestyle="-", marker="", linewidth=1.4)
-        entries.append(Entry(handle, kind_of(group), ": " * (group[0].order >= 4) + "".join(at_quarter(group))))
+            line.set(marker=marker, markersize=3, markevery=max(1, curve.order // 9), linewidth=1.4, gid="curve")
+        entries.append(Entry(line, name, ": " * bool(at_quarter(group)) + "".join(at_quarter(group))))
     return entries
 
 

@@ -179,7 +179,7 @@ def draw_panel(axes: Axes, plane: Plane, half: float) -> None:
     axes.set_ylim(-half, half)
     axes.set_aspect("equal", adjustable="box")
     axes.spines[["top", "right"]].set_visible(True)
-    tick = float(f"{0.75 * half:.0e}")
+    tick = 1.0 if 1 < half < 2 else float(f"{0.75 * half:.0e}")
     ends = [f"{each:g}".replace("-", "\N{MINUS SIGN}") for each in (-tick, tick)]
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks([-tick, 0, tick], [ends[0], "0" if len(ends[0]) < 6 else "", ends[1]])
@@ -219,9 +219,10 @@ def entries_of(table: Table, planes: Sequence[Plane], shown: Sequence[Plane], na
     entries += [remark(f"the first {len(shown)} of {len(planes)} matrices; {rest} left out")] if rest else []
     missing = len({matrix.id for matrix in table.matrices} - {plane.matrix.id for plane in planes})
     reasons = {record.because for record in table if record.measure == "eigenvalues" and record.value is None}
-    because = f": {reasons.pop()}" if len(reasons) == 1 else ""
+    because = reasons.pop() if len(reasons) == 1 else ""
     if missing:
-        entries.append(remark("", f"{missing} of {len(table.matrices)} matrices without eigenvalues{because}"))
+        words = f"{missing} of {len(table.matrices)} matrices without eigenvalues"
+        entries.append(remark("", because, words + ": " * bool(because)))
     return entries
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from rankscope.errors import error
 from rankscope.records import Matrix, Record, Table
@@ -29,6 +29,9 @@ from rankscope.report.figures.spectrum import AGGREGATES
 
 PLACE = 50
 MEASURES = ("row_entropy_normalized", "effective_rank")
+NARROW = 1 / 3  # of the range: where values fill less, the axis shows their surroundings alone
+AROUND = 0.4  # of the breadth of the values, on each side
+LEAST_ROOM = 0.02  # on each side, where they all but agree
 LEAST = 4  # fewer matrices are better read from a table
 STYLES = (
     ("#0072B2", "o"),
@@ -74,13 +77,16 @@ def draw(figure: Figure, table: Table) -> None:
     axes = figure.add_subplot()
     write_title(axes, table, [point.matrix for point in points], what="Entropy and rank")
     entries = draw_points(figure, axes, points) + draw_nulls(axes, points)
-    draw_known(axes, points)
+    views = [view_of(values, least) for values, least in zip(places_of(points), (0.03, 0.12), strict=True)]
+    entries += draw_known(axes, points, views)
     missing = len(table.matrices) - len(points)
     entries += [remark(f"{missing} of {len(table.matrices)} matrices: no point to draw")] if missing else []
-    axes.set_xlim(-0.03, 1.03)
-    axes.set_ylim(-0.12, 1.12)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(FixedLocator([0, 0.2, 0.4, 0.6, 0.8, 1]))
+    axes.set_xlim(views[0])
+    axes.set_ylim(views[1])
+    for axis, view in zip((axes.xaxis, axes.yaxis), views, strict=True):
+        axis.set_major_locator(FixedLocator([0, 0.2, 0.4, 0.6, 0.8, 1]) if is_whole(view) else MaxNLocator(6))
+    parts = [name for name, view in zip(("entropy", "rank"), views, strict=True) if not is_whole(view)]
+    entries += [remark(f"of the {' and the '.join(parts)}, a part of the range from 0 to 1 is shown")] if parts else []
     axes.set_xlabel("normalised entropy of the rows")
     axes.set_ylabel(r"effective rank $/\,\min(m, n)$")
     write_legend(figure, axes, entries, single_column=any(entry.is_wide for entry in entries))
@@ -101,6 +107,26 @@ def points_of(table: Table) -> list[Point]:
         null = None if nulls[0] is None or nulls[1] is None else (nulls[0], nulls[1] / size)
         found.append(Point(matrix, float(entropy), float(rank) / size, null, rank))
     return found
+
+
+def places_of(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    """Where the points and those of their nulls lie along each axis."""
+    places = [*((each.entropy, each.rank) for each in points), *(each.null for each in points if each.null)]
+    return [x for x, _ in places], [y for _, y in places]
+
+
+def view_of(values: Sequence[float], margin: float) -> tuple[float, float]:
+    """What an axis shows: from 0 to 1 with a margin, or where the values fill less than a third, their surroundings."""
+    low, high = min(values), max(values)
+    if high - low >= NARROW:
+        return -margin, 1 + margin
+    room = max(AROUND * (high - low), LEAST_ROOM)
+    return max(low - room, -margin), min(high + room, 1 + margin)
+
+
+def is_whole(view: tuple[float, float]) -> bool:
+    """Whether an axis shows all that a measure can be."""
+    return view[0] <= 0 and view[1] >= 1
 
 
 # --- groups -------------------------------------------------------------------------------------------------------
@@ -178,8 +204,11 @@ def draw_nulls(axes: Axes, points: Sequence[Point]) -> list[Entry]:
     return [Entry(handle, "", f"matched random attention{words}")]
 
 
-def draw_known(axes: Axes, points: Sequence[Point]) -> None:
-    """Crosses at what is known, as far as these matrices can be there; their words stand where no point can lie."""
+def draw_known(axes: Axes, points: Sequence[Point], views: Sequence[tuple[float, float]]) -> list[Entry]:
+    """Crosses at what is known, as far as these matrices and the axes reach.
+
+    Their words stand where no point can lie, or in the legend where the axes show a part alone.
+    """
     shapes = {(point.matrix.rows, point.matrix.columns) for point in points}
     corners = []
     if all(rows <= columns for rows, columns in shapes):
@@ -189,9 +218,16 @@ def draw_known(axes: Axes, points: Sequence[Point]) -> None:
         corners.append((0.0, least, "one key for all queries", "left"))
         if any(point.matrix.mask in (None, "bidirectional") for point in points):
             corners.append((1.0, least, "uniform over all keys", "right"))
+    entries = []
     for x, y, words, side in corners:
+        if not all(low <= place <= high for place, (low, high) in zip((x, y), views, strict=True)):
+            continue
         (cross,) = axes.plot([x], [y], linestyle="", marker="+", color=GREY, markersize=8, zorder=4, gid="crosses")
         cross.set_clip_on(False)
+        if not all(map(is_whole, views)):
+            entries.append(Entry(cross, "", f"{words}: entropy {x:.0f}"))
+            continue
         place = (x, 1.045) if y == 1.0 else (x, -0.045)
         text = axes.annotate(words, place, ha=side, va="bottom" if y == 1.0 else "top", fontsize=SMALL, color=GREY)
         text.set_annotation_clip(False)
+    return entries

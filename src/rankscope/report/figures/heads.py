@@ -4,15 +4,17 @@ Each cell is a head, with its value where there is room; with several seeds it h
 uppermost. Means over heads and products over layers have no cell. The colours run from the least value to the greatest
 that are shown: small differences look large where all values are close, so read the ends of the colour bar first.
 
+Small numbers: the null of each head, which is the mean of matched random attention over its seeds.
+
 Hatched cell: the value of this head is not known.
 
 Triangle: a head that is unlike matched random attention, above it where the triangle points up, below it where it
 points down; with several seeds, each of them is. It lies outside of the interval in which one more random matrix would
-lie with a chance of 99.73 %, by the seeds that --null drew; of many heads, 1 of 370 lies outside by chance.
+lie with a chance of 99.73 %, by the seeds of its null; of many heads, 1 of 370 lies outside by chance.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import matplotlib
@@ -23,21 +25,38 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.text import Text
 from matplotlib.transforms import ScaledTranslation
 
 from rankscope.errors import error
-from rankscope.records import Matrix, Record, Table
+from rankscope.records import Number, Record, Table
 from rankscope.registry import nearest
+from rankscope.report.cells import counted
 from rankscope.report.chance import side_of
 from rankscope.report.figure import inscribe, width_of
 from rankscope.report.figures._curve import Array
-from rankscope.report.figures._text import GREY, INK, SMALL, WIDTH, Entry, remark, write_legend, write_title
+from rankscope.report.figures._many import STACK, stack_of
+from rankscope.report.figures._text import (
+    GREY,
+    INK,
+    SMALL,
+    WIDTH,
+    Entry,
+    common_facts,
+    in_words,
+    inscribe_folded,
+    remark,
+    shape_of,
+    write_heading,
+    write_legend,
+)
 
 PLACE = 40
 USUAL = ("effective_rank", "row_entropy_normalized")
 LEAST = 4  # fewer heads are better read from a table
 MOST = 4  # stacks beside one another
 CELL, TALLEST = 0.3, 4.5  # inches of a cell, and of all of them, from top to bottom
+WITH_NULL = 0.38  # inches of a cell that says its null as well
 ACROSS = 340.0  # points that the cells of all stacks may take from left to right: a little less than there are
 
 Place = tuple[int, int]
@@ -62,13 +81,23 @@ class Stack:
     @property
     def means(self) -> dict[Place, float | None]:
         """The mean of each cell over the seeds whose value is known."""
-        known = {place: [float(r.value) for r in cell if r.value is not None] for place, cell in self.cells.items()}
-        return {place: math.fsum(values) / len(values) if values else None for place, values in known.items()}
+        return {place: mean_of(record.value for record in cell) for place, cell in self.cells.items()}
+
+    @property
+    def nulls(self) -> dict[Place, float | None]:
+        """The mean of matched random attention of each cell, over the seeds of which it is known."""
+        return {place: mean_of(record.null_mean for record in cell) for place, cell in self.cells.items()}
 
     def side(self, place: Place) -> int:
         """1 where a head is far above its null, −1 where it is far below, 0 unless that is known of all seeds."""
         sides = {side_of(record) for record in self.cells[place]}
         return sides.pop() if len(sides) == 1 else 0
+
+
+def mean_of(values: Iterable[Number]) -> float | None:
+    """The mean of the values that are known, if any is."""
+    known = [float(value) for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None
 
 
 def suits(table: Table) -> list[str]:
@@ -99,13 +128,17 @@ def draw(figure: Figure, table: Table, measure: str = "effective_rank") -> None:
     host = figure.add_subplot()
     host.set_axis_off()
     shown = {record.matrix for stack in stacks.values() for cell in stack.cells.values() for record in cell}
-    write_title(host, table, [each for each in table.matrices if each.id in shown], what=measure)
+    matrices = [each for each in table.matrices if each.id in shown]
+    heads = counted(sum(len(stack.cells) for stack in stacks.values()), "head")
+    name, more = in_words(measure).capitalize(), f" of {heads}{shape_of(matrices)}"
+    write_heading(host, name, more, [common_facts(table, matrices)])
     values = [mean for stack in stacks.values() for mean in stack.means.values() if mean is not None]
     low, high = min(values, default=0.0), max(values, default=0.0)
     limits = (low, high) if low < high else (low - 0.5, high + 0.5)  # one value has the colour in the middle
     scale = ScalarMappable(Normalize(*limits), matplotlib.colormaps["cividis"])
     rows = max(len(stack.layers) for stack in stacks.values())
-    height = max(min(CELL * rows, TALLEST), 0.6)
+    compared = any(null is not None for stack in stacks.values() for null in stack.nulls.values())
+    height = max(min((WITH_NULL if compared else CELL) * rows, TALLEST), 0.6)
     figure.set_figheight(height + 1.9)
     for place, (name, stack) in enumerate(stacks.items()):
         left, width = (place + 0.12) / len(stacks), 0.86 / len(stacks)
@@ -117,7 +150,7 @@ def draw(figure: Figure, table: Table, measure: str = "effective_rank") -> None:
     if values:
         bar = figure.colorbar(scale, ax=host, shrink=0.9, aspect=18 * min(height, 3.0) / 3.0, pad=0.02)
         unit = next((record.unit for record in table if record.measure == measure and record.unit), "")
-        inscribe(bar.ax.yaxis.label, f"{measure} ({unit})" if unit else measure, 72 * height + 60)
+        inscribe_folded(bar.ax.yaxis.label, in_words(measure) + f" ({unit})" * bool(unit), 72 * height + 60)
         bar.outline.set_linewidth(0)
     write_legend(figure, host, entries_of(list(stacks.values())), single_column=True)
 
@@ -135,28 +168,19 @@ def stacks_of(table: Table, measure: str) -> dict[str, Stack]:
     """
     matrices = {matrix.id: matrix for matrix in table.matrices}
     found: dict[tuple[object, ...], Stack] = {}
-    counted = set()
+    taken = set()
     for record in table:
-        if record.measure != measure or not is_head(record) or record.matrix in counted:
+        if record.measure != measure or not is_head(record) or record.matrix in taken:
             continue
-        counted.add(record.matrix)  # of several subjects the first
-        stack = found.setdefault(traits(matrices[record.matrix]), Stack())
+        taken.add(record.matrix)  # of several subjects the first
+        stack = found.setdefault(stack_of(matrices[record.matrix]), Stack())
         cell = stack.cells.setdefault((record.layer or 0, record.head or 0), [])
         if any(other.seed == record.seed for other in cell):
             given = f"the figure 'heads' of several matrices that are head {record.head} of layer {record.layer}"
             raise error("RS003", given, "analyse them one by one")
         cell.append(record)
-    differing = [place for place in range(len(TRAITS)) if len({each[place] for each in found}) > 1]
+    differing = [place for place in range(len(STACK)) if len({each[place] for each in found}) > 1]
     return {" ".join(str(each[place]) for place in differing): stack for each, stack in found.items()}
-
-
-TRAITS = ("mask", "kernel", "position", "plan", "scale", "d", "dtype", "source", "ensemble", "rows", "columns")
-
-
-def traits(matrix: Matrix) -> tuple[object, ...]:
-    """What the matrices of one stack share: all of `TRAITS`, without the mask where a plan gives each its own."""
-    own_masks = matrix.plan not in (None, "uniform")
-    return tuple(None if name == "mask" and own_masks else getattr(matrix, name) for name in TRAITS)
 
 
 def draw_cells(axes: Axes, stack: Stack, scale: ScalarMappable, width: float, height: float) -> None:
@@ -182,7 +206,9 @@ def draw_cells(axes: Axes, stack: Stack, scale: ScalarMappable, width: float, he
     for axis, names, points in ((axes.xaxis, heads, width), (axes.yaxis, layers, height)):
         step = max(1, math.ceil(16 / points))
         axis.set_ticks([place + 0.5 for place in range(0, len(names), step)], [str(each) for each in names[::step]])
-    texts = []
+    texts: list[Text] = []
+    notes: list[Text] = []
+    nulls = stack.nulls
     for place, mean in stack.means.items():
         row, column = layers.index(place[0]), heads.index(place[1])
         if mean is None:
@@ -192,10 +218,22 @@ def draw_cells(axes: Axes, stack: Stack, scale: ScalarMappable, width: float, he
             continue
         ink = ink_on(scale.to_rgba(np.array([mean]))[0])
         texts.append(axes.text(column + 0.5, row + 0.54, brief(mean), ha="center", va="center", color=ink, fontsize=7))
+        if (null := nulls[place]) is not None:
+            note = axes.text(column + 0.5, row + 0.74, f"null {brief(null)}", ha="center", va="center", color=ink)
+            note.set(fontsize=6, gid="small-numbers")
+            notes.append(note)
         draw_side(axes, stack.side(place), column + 1, row, ink, min(width, height))
     if any(width_of(text, text.get_text()) > width - 8 for text in texts) or height < 14:
+        texts, removed = [], [*texts, *notes]
+    elif any(width_of(note, note.get_text()) > width - 4 for note in notes) or height < 22:
+        removed = notes
+    else:
+        removed = []
+    for text in removed:
+        text.remove()
+    if notes and not removed:
         for text in texts:
-            text.remove()
+            text.set_y(text.get_position()[1] - 0.2)
 
 
 def draw_side(axes: Axes, side: int, right: float, top: float, ink: str, size: float) -> None:
@@ -244,9 +282,11 @@ def entries_of(stacks: Sequence[Stack]) -> list[Entry]:
     unknown = [cell for cell in cells if all(record.value is None for record in cell)]
     if unknown:
         reasons = {record.because for cell in unknown for record in cell}
-        because = f": {reasons.pop()}" if len(reasons) == 1 else ""
+        because = reasons.pop() if len(reasons) == 1 else ""
         patch = Patch(facecolor="white", edgecolor=GREY, hatch="////", linewidth=0.0)
-        entries.append(Entry(patch, f"{len(unknown)} of {len(cells)} heads not known{because}", ""))
+        entries.append(
+            Entry(patch, because, "", f"{len(unknown)} of {len(cells)} heads not known{': ' * bool(because)}")
+        )
     empty = sum(len(stack.layers) * len(stack.heads) - len(stack.cells) for stack in stacks)
     return entries + ([remark(f"white: no head, in {empty} of {empty + len(cells)} places")] if empty else [])
 

@@ -2,11 +2,13 @@
 
 Curve: the number of singular values above the tolerance of the numerical rank, for each cut that was counted. Causal
 softmax attention needs as many states as there are tokens on the shorter side of the cut; a kernel with a state, or
-with features, stops at their number, however long the sequence grows. Both have full rank.
+with features, stops at their number, however long the sequence grows. Under a causal mask both have full rank, as long
+as their diagonal has no zero; without one, features limit the rank of the whole matrix as well.
 
 Dashed line: what the kernel allows at most, by a theorem.
 
-Grey line: full rank, the number of tokens on the shorter side of the cut.
+Grey line: full rank, the number of tokens on the shorter side of the cut. It is broad, so that it is seen beside a
+curve that follows it.
 
 Shaded band: where the counts of cuts between those that were counted can lie, since from one cut to the next a block
 loses a row and gains a column.
@@ -24,10 +26,11 @@ from rankscope.errors import error
 from rankscope.records import Matrix, Record, Series, Table
 from rankscope.report.figures._curve import label_of
 from rankscope.report.figures._frame import index_ticks
-from rankscope.report.figures._text import GREY, PALE, Entry, remark, write_legend, write_title
+from rankscope.report.figures._text import PALE, Entry, remark, write_legend, write_title
 
 PLACE = 60
 SIDES = {"offdiagonal_rank_lower": "below the diagonal", "offdiagonal_rank_upper": "above it"}
+HALO = "#cfcfcf"
 FEW = 8  # beyond this number, curves cannot be told apart by colour and dash
 
 
@@ -124,8 +127,6 @@ def draw_full(axes: Axes, sizes: Sequence[int]) -> list[Entry]:
     """The line of full rank for each size."""
     handle = Line2D([], [])
     for size in sizes:
-        (handle,) = axes.plot(
-            [0, size / 2, size], [0, size // 2, 0], "-", color=GREY, linewidth=0.7, marker="", zorder=1
-        )
-        handle.set_gid("grey-line")
+        (handle,) = axes.plot([0, size / 2, size], [0, size // 2, 0], "-", color=HALO, marker="", zorder=1)
+        handle.set(gid="grey-line", linewidth=5.0)
     return [Entry(handle, "", "full rank")]

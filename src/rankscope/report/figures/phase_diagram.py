@@ -40,7 +40,7 @@ from rankscope.report.figures._sizes import (
     set_ticks,
     short_kinds,
 )
-from rankscope.report.figures._text import SMALL, WIDTH, Entry, remark
+from rankscope.report.figures._text import SMALL, WIDTH, Entry, in_words, remark
 
 PLACE = 35
 MOST = 6  # panels
@@ -106,7 +106,7 @@ def draw(figure: Figure, table: Table, measure: str = DEFAULT) -> None:
     for panel in panels[::across]:
         panel.set_ylabel("$d\\,/\\,n$")
     bar = figure.colorbar(colours, ax=used, pad=0.02, aspect=24)
-    inscribe(bar.ax.yaxis.label, measure.replace("_", " "), 150, " / full rank" if full else "")
+    inscribe(bar.ax.yaxis.label, in_words(measure), 150, " / full rank" if full else "")
     bar.outline.set_linewidth(0)
     several = len(kinds) > 1
     if several:
@@ -115,7 +115,7 @@ def draw(figure: Figure, table: Table, measure: str = DEFAULT) -> None:
     entries = [*what_else(samples, cells, xs, ys), *left_out(table, measure)]
     if len(kinds) < len(names):
         entries.append(remark(f"the first {len(kinds)} of {len(names)} kinds of matrices are shown"))
-    title = measure.replace("_", " ").capitalize(), " over scale and d/n"
+    title = in_words(measure).capitalize(), " over scale and d/n"
     last = used[(len(used) - 1) // across * across]
     write_around(figure, used[0], last, title, facts, entries, named=several)
 

@@ -44,7 +44,7 @@ from rankscope.report.figures._sizes import (
     short_kinds,
     varied,
 )
-from rankscope.report.figures._text import GREY, PALE, Entry, remark
+from rankscope.report.figures._text import GREY, PALE, Entry, in_words, remark
 
 PLACE = 30
 MOST = 16  # curves that can be told apart by colour, dash and marker
@@ -90,9 +90,9 @@ def draw(figure: Figure, table: Table, measure: str = DEFAULT) -> None:
     if len(drawn) < len(curves):
         entries.append(remark(f"the first {len(drawn)} of {len(curves)} curves are shown"))
     axes.set_xlabel(AXES[along])
-    inscribe(axes.yaxis.label, measure.replace("_", " "), 180)
+    inscribe(axes.yaxis.label, in_words(measure), 180)
     facts = " · ".join(filter(None, (common, agreed_sizes(samples, [along]), seeds_among(samples))))
-    title = measure.replace("_", " ").capitalize(), f" against {'the scale' if along == 'scale' else along}"
+    title = in_words(measure).capitalize(), f" against {'the scale' if along == 'scale' else along}"
     write_around(figure, axes, axes, title, facts, entries, named=False)
 
 

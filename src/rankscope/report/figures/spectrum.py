@@ -40,7 +40,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from rankscope.errors import error
 from rankscope.records import Table
@@ -60,6 +59,7 @@ from rankscope.report.figures._many import (
     FEW,
     Family,
     are_alike,
+    as_bands,
     colour_among,
     families_of,
     has_bands,
@@ -82,7 +82,11 @@ from rankscope.report.figures._text import (
 
 PLACE = 10
 NAMED = 4  # so many means and products are named one by one
-AGGREGATES = {"heads-mean": "means over heads", "layers-product": "products over layers"}
+AGGREGATES = {
+    "heads-mean": "means over heads",
+    "heads-concatenated": "concatenations of heads",
+    "layers-product": "products over layers",
+}
 
 
 def suits(table: Table) -> list[str]:
@@ -229,36 +233,36 @@ def draw_family(axes: Axes, family: Family, heads: list[Curve], *, banded: bool)
 def said_of(family: Family, one: str, *, banded: bool) -> str:
     """What the legend says of a family: how many curves it has, how they are drawn, and its numerical ranks."""
     several = {"head": "heads", "spectrum": "spectra"}[one]
-    found = [f"{len(family.curves)} {one if len(family.curves) == 1 else several}"]
-    found += [f"bands over seeds with medians: {len(family.bands)}"] if banded else []
+    found = [f"{len(family.curves)} {one if len(family.curves) == 1 else several}" + as_bands(family) * banded]
     found += ["coloured by layer"] if family.layered else []
     found += [ranks(family.curves)] if family.trait and ranks(family.curves) else []
     return ": " * bool(family.name) + ", ".join(found)
 
 
-def draw_aggregates(
-    axes: Axes, curves: list[Curve], families: Sequence[Family]
-) -> tuple[list[Entry], list[Stroke]]:
+def draw_aggregates(axes: Axes, curves: list[Curve], families: Sequence[Family]) -> tuple[list[Entry], list[Stroke]]:
     """Means over heads and products over layers: each with its name, or where they are many, each kind."""
-    named = by_seed(curves)
-    kinds = [[curve for curve in curves if curve.series.over == over] for over in dict.fromkeys(map(over_of, curves))]
-    few = len(named) <= NAMED
-    groups = named if few else kinds
-    names = names_of(named) if few else [kind_of(group) for group in groups]
     entries, strokes = [], []
-    for group, name, (other, marker) in zip(groups, names, cycle(EMPHASIS), strict=False):
+    for (name, group), (other, marker) in zip(apart(curves), cycle(EMPHASIS), strict=False):
+        colour = colour_among(group, families, other)
         for curve in group:
             step = max(1, len(curve.values) // 9)
             heights = only(curve.values, curve.data)
-            colour = colour_among([curve], families, other)
             (line,) = axes.plot(curve.index, heights, "-", color=colour, marker=marker, markevery=step, zorder=4)
             line.set_linewidth(1.6 if len(group) == 1 else 1.0)
             line.set_markersize(3)
             strokes.append(Stroke(curve, line))
-        handle = Line2D([], [], color=colour_among(group, families, other), linestyle="-", marker=marker, markersize=3)
-        handle.set_linewidth(line.get_linewidth())
-        entries.append(Entry(handle, name, facts(group) if few or len(group) == 1 else f": {ranks(group)}"))
+        one = len(by_seed(group)) == 1
+        entries.append(Entry(line, name, facts(group) if one else f": {ranks(group)}" * bool(ranks(group))))
     return entries, strokes
+
+
+def apart(curves: list[Curve]) -> list[tuple[str, list[Curve]]]:
+    """Means over heads and products over layers by their names, or where they are many, by their kind."""
+    named = by_seed(curves)
+    if len(named) <= NAMED:
+        return list(zip(names_of(named), named, strict=True))
+    kinds = [[curve for curve in curves if curve.series.over == over] for over in dict.fromkeys(map(over_of, curves))]
+    return [(kind_of(group), group) for group in kinds]
 
 
 def kind_of(group: list[Curve]) -> str:
