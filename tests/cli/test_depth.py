@@ -603,9 +603,11 @@ def test_csv_has_a_row_for_each_record() -> None:
 
 @pytest.mark.parametrize("options", ["", "--compare pure,skip,mlp", "--compare pure,skip --seeds 0:2"])
 def test_markdown_has_a_row_for_each_layer(options: str) -> None:
-    header, rule, *rows = called("depth", *SMALL, *options.split(), "--format", "markdown").stdout.splitlines()
+    lines = called("depth", *SMALL, *options.split(), "--format", "markdown").stdout.splitlines()
+    assert lines[0].startswith("Table: Layer by layer: ")
+    header, rule, *rows = [line for line in lines if line.startswith("|")]
     assert header.startswith("| layer | ")
-    assert set(rule) <= set("|- ")
+    assert set(rule) <= set("|-: ")
     first = [row.split(" | ")[0] for row in rows]
     assert [text for text in first if "±" not in text] == [f"| {layer}" for layer in LAYERS]
     assert {row.count("|") for row in (header, rule, *rows)} == {header.count("|")}
@@ -614,8 +616,8 @@ def test_markdown_has_a_row_for_each_layer(options: str) -> None:
 @pytest.mark.parametrize("options", ["", "--compare pure,skip,mlp", "--compare pure,skip --seeds 0:2"])
 def test_latex_has_a_row_for_each_layer(options: str) -> None:
     lines = called("depth", *SMALL, *options.split(), "--format", "latex").stdout.splitlines()
-    packages, begin, rule, header, middle, *rows, last, end = lines
-    assert packages.startswith("% needs ")
+    assert lines[0].startswith("% needs ")
+    begin, rule, header, middle, *rows, last, end = [line for line in lines if not line.startswith("%")]
     assert begin.startswith(r"\begin{tabular}{lr")
     assert (rule, middle, last, end) == (r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}")
     assert header.startswith("layer & ")

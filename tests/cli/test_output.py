@@ -76,21 +76,24 @@ def test_csv_says_on_stderr_what_it_leaves_out(printed: dict[str, Ended], tmp_pa
 
 
 def test_markdown_is_one_table(printed: dict[str, Ended]) -> None:
-    lines = printed["markdown"].stdout.splitlines()
+    caption, empty, *lines = printed["markdown"].stdout.splitlines()
+    assert caption.startswith("Table: All measures: causal softmax")
+    assert empty == ""
     cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
-    assert {len(row) for row in cells} == {6}
-    assert set("".join(cells[1])) == {" ", "-"}
-    assert len(lines) == 2 + len(strict_json(printed["json"].raw)["records"])
+    assert {len(row) for row in cells} == {4}
+    assert set("".join(cells[1])) == {" ", "-", ":"}
+    assert len(lines) == 3 + len(strict_json(printed["json"].raw)["records"]), "the sign has a row of its own"
 
 
 def test_latex_is_one_tabular(printed: dict[str, Ended]) -> None:
     lines = printed["latex"].stdout.splitlines()
     assert lines[0].startswith("% needs ")
-    assert lines[1].startswith(r"\begin{tabular}{")
+    assert lines[1].startswith("% caption: All measures: causal softmax")
+    assert lines[2].startswith(r"\begin{tabular}{")
     assert lines[-1] == r"\end{tabular}"
     rows = [line for line in lines if line.endswith(r" \\")]
-    assert {len(re.split(r"(?<!\\)&", row)) for row in rows} == {6}
-    assert len(rows) == 1 + len(strict_json(printed["json"].raw)["records"])
+    assert {len(re.split(r"(?<!\\)&", row)) for row in rows} == {4}
+    assert len(rows) == 2 + len(strict_json(printed["json"].raw)["records"])
     assert printed["latex"].raw.isascii()
 
 
