@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 import rankscope as rs
@@ -13,7 +15,7 @@ from rankscope.errors import UsageError
 from rankscope.records import Series, Table
 from rankscope.report.figure import draw, reading_of, to_bytes
 from rankscope.report.figures import attention
-from rankscope.report.figures._picture import colours_of, picture_of
+from rankscope.report.figures._picture import Colours, bar_ticks, colours_of, picture_of
 from tests.report.canned import refused, table
 from tests.report.readable import assert_readable, marks, words
 from tests.report.synthetic import HOSTILE
@@ -167,7 +169,65 @@ def test_matrices_without_layers_are_named() -> None:
     assert len(pictures(drawn("sizes"))) == 8
     for n in (8, 16):
         for d in (2, 4):
-            assert f"window:3 softmax n {n} d {d}" in words(drawn("sizes"))
+            assert f"window:3 n {n} d {d}" in words(drawn("sizes")).replace("\n", " ")
+    assert "seed 0 · softmax" in words(drawn("sizes")), "what all share stands above them once"
+
+
+def test_names_of_small_pictures_keep_what_tells_them_apart() -> None:
+    made: Any = {"n": 8, "d": [2, 4], "scale": [0.5, 2.0], **QUICK}
+    figure = draw("attention", rs.compare(["causal & ~window:2", "bidirectional", "prefix:3 | window:2"], **made).table)
+    said = [text.get_text() for text in figure.axes[0].texts if text.get_fontsize() == 6]
+    assert len(said) == len(set(said)) == 12
+    assert not any("…" in each for each in said)
+    assert any("\n" in each for each in said), "two lines where one is too short"
+    assert_readable(figure)
+
+
+@pytest.mark.parametrize(
+    ("names", "common", "rests"),
+    [
+        (["a softmax d 8", "b softmax d 9"], "softmax", ["a d 8", "b d 9"]),
+        (["head 3 x", "head 4 x"], "x", ["head 3", "head 4"]),
+        (["a b", "b a"], "", ["a b", "b a"]),
+        (["same", "same"], "", ["same", "same"]),
+        (["", "x"], "", ["", "x"]),
+        (["mask 2 d 2", "kernel 3 d 2"], "", ["mask 2 d 2", "kernel 3 d 2"]),
+    ],
+)
+def test_shared_words_are_left_out_but_for_those_of_numbers(names: list[str], common: str, rests: list[str]) -> None:
+    assert attention.told_apart(names) == (common, rests)
+
+
+def bar_of(figure: Figure) -> Any:
+    (bar,) = [axes for axes in figure.axes if axes.get_ylabel() == "weight / uniform weight"]
+    return bar
+
+
+def test_one_bar_with_at_least_two_ticks_stands_beside_all_rows() -> None:
+    for name in ("four", "one", "signed", "sizes", "hostile", "single"):
+        bar = bar_of(drawn(name))
+        low, high = sorted(bar.get_ylim())
+        seen = [tick for tick in bar.get_yticks() if low <= tick <= high]
+        assert len(seen) >= 2, name
+    figure = drawn("four")
+    pictured = [axes.get_position() for axes in figure.axes if axes.get_images()]
+    height = max(each.y1 for each in pictured) - min(each.y0 for each in pictured)
+    assert bar_of(figure).get_position().height > 0.8 * height
+
+
+def test_ticks_of_a_bar_are_one_two_and_five_below_two_decades() -> None:
+    assert bar_ticks(Colours(Normalize(), colormaps["cividis"], 0.3, 6.0, "both")) == [0.5, 1.0, 2.0, 5.0]
+    assert bar_ticks(Colours(Normalize(), colormaps["cividis"], 0.003, 6.0, "both")) == [0.01, 0.1, 1.0]
+
+
+def test_the_spectra_of_all_rows_have_one_range() -> None:
+    spectra = [axes for axes in drawn("four").axes if any(line.get_gid() == "curve" for line in axes.get_lines())]
+    assert len(spectra) == 4
+    assert len({axes.get_ylim() for axes in spectra}) == 1
+    low, high = spectra[0].get_ylim()
+    for axes in spectra:
+        (heights,) = [np.asarray(line.get_ydata(), float) for line in axes.get_lines() if line.get_gid() == "curve"]
+        assert low < np.nanmin(heights) <= np.nanmax(heights) < high
 
 
 def test_of_more_heads_than_have_room_the_first_are_shown() -> None:

@@ -113,13 +113,13 @@ def test_what_has_no_value_at_the_last_layer_is_left_blank() -> None:
 
 def test_seeds_are_shown_as_mean_and_deviation() -> None:
     table = over_seeds([[-0.5, -1.0], [-0.75, -3.0], [-1.0, -5.0]])
-    assert [row["log₁₀ r"] for row in shown(table).values()] == ["−0.75 ± 0.25", "−3 ± 2"]
+    assert [row["log₁₀ r"] for row in shown(table).values()] == ["−0.75 ± 0.25", "−3.0 ± 2.0"]
     assert "3 seeds" in to_text(table).splitlines()[0]
 
 
 def test_a_mean_over_seeds_of_which_one_is_unknown_is_a_dash() -> None:
     found = shown(over_seeds([[-1.0, -2.0], [-3.0, None]]))
-    assert [row["log₁₀ r"] for row in found.values()] == ["−2 ± 1.4", "—"]
+    assert [row["log₁₀ r"] for row in found.values()] == ["−2.0 ± 1.4", "—"]
 
 
 # -------------------------------------------------------------------------------------------------------------- values
@@ -390,7 +390,7 @@ def test_a_residual_that_falls_unevenly_falls() -> None:
 
 def test_seeds_that_end_far_apart_have_no_law() -> None:
     assert said(over_seeds([[-0.5, -1.5, -4.5, -13.5], [-0.5, -1.5, -1.6, -1.7]])) == (
-        "pure causal: the residual falls to 10^−7.6 after 3 layers."
+        "pure causal: the residual falls to 10^(−7.6 ± 8.3) after 3 layers."
     )
 
 
@@ -424,9 +424,59 @@ def test_plain_arithmetic_is_said_to_stop_at_its_floor() -> None:
     assert "Plain float64 arithmetic cannot follow it below 10^−14.7, from layer 3 on." in text
 
 
-def test_no_more_than_three_networks_have_a_sentence_of_their_own() -> None:
-    text = said(together({f"a{i}": FALLING for i in range(5)}))
-    assert [f"a{i}: the residual" in text for i in range(5)] == [True, True, True, False, False]
+def test_a_mean_has_the_digits_of_its_deviation() -> None:
+    table = over_seeds([[-0.5, -11407.25], [-0.5, -15367.25]])
+    assert shown(table)["1"]["log₁₀ r"] == "−13400 ± 2800"
+    assert "the residual falls to 10^(−13400 ± 2800) after 1 layer." in said(table)
+    assert shown(table)["0"]["log₁₀ r"] == "−0.5 ± 0", "seeds that agree"
+    rows = [each for i in range(4) for each in curve([[-0.5, -13407.25], [-0.5, -15367.25]][i % 2], matrix=i, seed=i)]
+    beside = shown(study(rows, [network(i, "ab"[i // 2]) for i in range(4)]))
+    assert beside["1"] == {"a": "−14400", "b": "−14400"}
+    assert beside["1 ±"] == {"a": "1400", "b": "1400"}
+
+
+def test_of_three_networks_each_has_a_sentence_and_of_more_those_that_collapse_are_named() -> None:
+    assert [f"a{i}: the residual" in said(together({f"a{i}": FALLING for i in range(3)})) for i in range(3)] == [
+        True
+    ] * 3
+    ends = {"a": -0.25, "b": -12.5, "c": -0.125, "d": -21.5, "e": -9.75}
+    assert said(together({name: [-0.1, end] for name, end in ends.items()})) == (
+        "The residual falls below 10^−10 in 2 of 5 networks: d (10^−21.5), b (10^−12.5). "
+        "In the other 3 it ends between 10^−9.75 and 10^−0.125."
+    )
+
+
+def test_one_network_that_does_not_collapse_is_one() -> None:
+    text = said(together({f"a{i}": [-0.1, -20.0 if i else -0.5] for i in range(4)}))
+    assert text.endswith("a3 (10^−20). In the other one it ends at 10^−0.5.")
+
+
+def test_where_no_network_collapses_that_is_said_with_their_range() -> None:
+    text = said(together({f"a{i}": [-0.1, -0.5 - i] for i in range(4)}))
+    assert text == "The residual falls below 10^−10 in none of 4 networks: it ends between 10^−3.5 and 10^−0.5."
+
+
+def test_no_more_than_six_networks_that_collapse_are_named() -> None:
+    six, nine = (said(together({f"a{i}": [-0.1, -20.0 - i] for i in range(count)})) for count in (6, 9))
+    assert six.count("(10^") == 6
+    assert "more" not in six
+    assert nine == (
+        "The residual falls below 10^−10 in 9 of 9 networks: "
+        "a8 (10^−28), a7 (10^−27), a6 (10^−26), a5 (10^−25), a4 (10^−24) and 4 more."
+    )
+
+
+def test_a_network_whose_residual_is_lost_is_named_among_many() -> None:
+    text = said(together({"a": [-0.1, -12.0, None], **{f"b{i}": [-0.1, -0.2, -0.3] for i in range(3)}}))
+    assert "in 1 of 4 networks: a (10^−12). In the other 3 it ends at 10^−0.3." in text
+    assert text.endswith("It is not known in a from layer 2 on (nobody knows).")
+
+
+def test_plain_arithmetic_is_said_to_stop_in_some_of_many() -> None:
+    plain = curve([-0.5, -14.5], "log10_residual_naive", details={"log10_floor": -14.65})
+    found = together({f"a{i}": [-0.5, -43.5 if i == 0 else -1.0] for i in range(4)})
+    text = said(study([*found.records, *plain], found.matrices))
+    assert "Plain arithmetic cannot follow it below 10^−14.7, in 1 of them." in text
 
 
 def difference(identity: int, low: float, high: float, factor: str = "skip") -> Record:

@@ -297,6 +297,16 @@ def test_seeds_that_end_far_apart_have_no_fit() -> None:
     assert "a layer" not in words(figure)
 
 
+def test_a_curve_that_is_covered_is_seen_on_both_sides() -> None:
+    same = table_of({"pure causal": HALVED, "mlp causal": HALVED, "skip causal": HALVED})
+    found = lines(panels(collapse(same))[0])
+    widths, sizes = [line.get_linewidth() for line in found], [line.get_markersize() for line in found]
+    assert len(found) == 3
+    for earlier, later, large, small in zip(widths, widths[1:], sizes, sizes[1:], strict=False):
+        assert earlier >= later + 0.5
+        assert large >= small + 1
+
+
 def test_the_legend_says_where_exponents_are_log_scaled() -> None:
     note = "exponents beyond 10⁻¹ log-scaled"
     assert note in words(drawn("deep"))

@@ -93,9 +93,27 @@ def test_many_are_thin_lines_and_means_and_products_are_apart() -> None:
     assert len(figure.axes[0].collections[0].get_paths()) == 16
     assert "16 heads, " in said
     assert "coloured by layer" in said
-    assert "2 means over heads: " in said
+    assert "mean over 8 heads of layer 1: " in said
     assert "product over 2 layers: " in said
     assert len(curves(figure)) == 3
+
+
+def test_many_kinds_have_the_colour_of_what_they_share_and_seeds_stay_bands() -> None:
+    many: Any = {"kernel": ["linear", "softmax"], "n": [8, 12], "d": [2, 3, 4], "measures": ["effective_rank"]}
+    table = rs.compare("causal", **many).table
+    figure = draw("cumulative", table)
+    collections: list[Any] = [each for each in figure.axes[0].collections if each.get_gid() == "curve"]
+    assert [len(each.get_paths()) for each in collections] == [6, 6]
+    assert len({tuple(each.get_colors()[0]) for each in collections}) == 2
+    for kernel in ("linear", "softmax"):
+        ids = {matrix.id for matrix in table.matrices if matrix.kernel == kernel}
+        own = [series.values for series in table.series if series.name == "singular_values" and series.matrix in ids]
+        found = [100 * math.fsum(values[: len(values) // 4]) / math.fsum(values) for values in own]
+        assert f"{kernel}: 6 matrices, {min(found):.4g} to {max(found):.4g} % at k = n/4" in words(figure)
+    assert_readable(figure)
+    seeds = draw("cumulative", rs.compare("causal", **{**many, "n": [8], "d": [2, 3, 4, 5, 6], "seed": [0, 1]}).table)
+    assert len([each for each in seeds.axes[0].collections if each.get_gid() == "shaded-band"]) == 10
+    assert "linear: 10 matrices as 5 bands over seeds with medians, " in words(seeds)
 
 
 def test_leading_values_alone_have_no_share() -> None:

@@ -58,6 +58,15 @@ def test_every_eigenvalue_is_drawn_and_the_small_ones_once_more() -> None:
     assert whole.get_aspect() == part.get_aspect() == 1.0
 
 
+def test_the_panel_of_the_unit_circle_has_ticks_where_it_crosses_the_axes() -> None:
+    whole, part = panels(draw("eigenvalues", by_hand([1.0, -0.1 + 0.2j, -0.1 - 0.2j, 0.05])))
+    for ticks in (whole.get_xticks(), whole.get_yticks()):
+        assert list(ticks) == [-1, 0, 1]
+    assert max(part.get_xticks()) < part.get_xlim()[1]
+    (far,) = panels(draw("eigenvalues", by_hand([40.0, -30.0])))
+    assert [far.get_xticks()[0], far.get_xticks()[2]] == [-30, 30]
+
+
 def test_real_matrices_are_drawn_where_their_characteristic_polynomial_vanishes() -> None:
     operator = rs.synthetic(n=4, d=4, seed=5)
     matrix = np.asarray(operator.matrix)  # type: ignore[union-attr]

@@ -51,16 +51,15 @@ def test_real_matrices_lie_where_plain_numpy_says() -> None:
 
 def test_the_corners_are_where_such_matrices_lie() -> None:
     size = 6
-    crosses = points(
-        draw("entropy-rank", rs.analyze(np.full((size, size), 1 / size), measures=MEASURES).table), "crosses"
-    )
-    assert crosses == [(0, 1), (0, 1 / size), (1, 1 / size)]
     alike = np.zeros((size, size))
     alike[:, 1] = 1
     known = [np.eye(size)[::-1], alike, np.full((size, size), 1 / size)]
-    for matrix, corner in zip(known, crosses, strict=True):
-        figure = draw("entropy-rank", rs.analyze(matrix, measures=MEASURES).table)
-        assert points(figure, "points")[0] == pytest.approx(corner, abs=1e-12)
+    figure = draw("entropy-rank", rs.analyze(known, measures=MEASURES).table)
+    crosses = points(figure, "crosses")
+    assert crosses == [(0, 1), (0, 1 / size), (1, 1 / size)]
+    for matrix, corner in zip(points(figure, "points"), crosses, strict=True):
+        assert matrix == pytest.approx(corner, abs=1e-12)
+    assert_readable(figure)
 
 
 def test_uniform_causal_attention_has_entropy_one_and_more_than_rank_one() -> None:
@@ -68,9 +67,42 @@ def test_uniform_causal_attention_has_entropy_one_and_more_than_rank_one() -> No
     ((entropy, rank),) = points(draw("entropy-rank", rs.analyze(uniform, measures=MEASURES).table), "points")
     assert entropy == pytest.approx(1)
     assert rank > 2 / 8
-    figure = draw("entropy-rank", rs.analyze(rs.synthetic(n=8, d=4, mask="causal"), measures=MEASURES).table)
+    causal = [np.eye(8), rs.synthetic(n=8, d=4, mask="causal"), np.outer(np.ones(8), np.eye(8)[0])]
+    table = rs.analyze(causal, measures=MEASURES).table
+    figure = draw("entropy-rank", replace(table, matrices=[replace(each, mask="causal") for each in table.matrices]))
     assert "uniform over all keys" not in words(figure)
     assert len(points(figure, "crosses")) == 2
+
+
+def test_axes_show_the_surroundings_of_points_that_lie_close_together() -> None:
+    figure = draw("entropy-rank", by_hand([(0.5, 4.0), (0.52, 4.4)]))
+    axes = figure.axes[0]
+    for (low, high), (least, greatest) in zip(
+        (axes.get_xlim(), axes.get_ylim()), ((0.5, 0.52), (0.5, 0.55)), strict=True
+    ):
+        assert low < least < greatest < high
+        assert high - low < 3.5 * (greatest - least)
+    assert "crosses" not in marks(figure)
+    assert "Crosses: " not in reading_of("entropy-rank", figure)
+    assert "of the entropy and the rank, a part of the range from 0 to 1 is shown" in words(figure)
+    assert_readable(figure)
+    wide = draw("entropy-rank", by_hand([(0.2, 1.0), (0.6, 4.4)]))
+    assert wide.axes[0].get_xlim()[0] < 0 < 1 < wide.axes[0].get_xlim()[1]
+    assert "a part of the range" not in words(wide)
+    assert len(points(wide, "crosses")) == 3
+
+
+def test_nulls_count_for_what_axes_show_and_a_cross_in_view_is_named_below() -> None:
+    table = by_hand([(0.5, 4.0), (0.5, 4.0)], null_mean=7.9)
+    records = [replace(each, null_mean=0.9) if each.measure == MEASURES[0] else each for each in table.records]
+    figure = draw("entropy-rank", replace(table, records=records))
+    assert figure.axes[0].get_xlim()[1] > 1, "entropies from 0.5 to 0.9"
+    assert figure.axes[0].get_ylim()[1] > 1
+    low = draw("entropy-rank", by_hand([(0.1, 1.0), (0.9, 1.2)]))
+    assert points(low, "crosses") == [(0, 1 / 8), (1, 1 / 8)]
+    assert "one key for all queries: entropy 0" in words(low)
+    assert "of the rank, a part of the range from 0 to 1 is shown" in words(low)
+    assert_readable(low)
 
 
 def test_corners_need_one_size_and_enough_keys() -> None:

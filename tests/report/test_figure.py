@@ -315,6 +315,118 @@ def test_means_and_products_have_their_own_curves_and_no_part_in_the_median() ->
     assert len({line.get_color() for line in axes.get_lines() if line.get_linewidth() == 1.6}) == 3
 
 
+def said_of(table: Table) -> str:
+    return "\n".join(text.get_text() for text in texts(draw("spectrum", table)))
+
+
+def kinds(*made: dict[str, Any], **common: Any) -> Table:
+    """A matrix of 12 × 12 for each of these traits."""
+    parts = [result(attention(12, i, causal=False), f"number {i}", number=i) for i in range(len(made))]
+    return joined(
+        [
+            replace(part, matrices=[replace(part.matrices[0], **common, **traits)])
+            for part, traits in zip(parts, made, strict=True)
+        ]
+    )
+
+
+def families(table: Table) -> list[Any]:
+    return [each for each in draw("spectrum", table).axes[0].collections if each.get_gid() == "curve"]
+
+
+def test_many_spectra_have_the_colour_of_the_first_trait_that_tells_them_apart() -> None:
+    table = kinds(*({"kernel": k, "mask": m} for k in ("linear", "softmax") for m in ("a", "b", "c", "d", "e")))
+    said, drawn_ = said_of(table), families(table)
+    for place, kernel in enumerate(("linear", "softmax")):
+        assert f"{kernel}: 5 spectra, numerical rank 12 of 12" in said
+        assert len(drawn_[place].get_paths()) == 5
+        own = [np.asarray(path.vertices)[:, 1] for path in drawn_[place].get_paths()]
+        spectra = [np.asarray(each.values) / max(each.values) for each in table.series[5 * place : 5 * place + 5]]
+        np.testing.assert_allclose(own, spectra, rtol=1e-14)
+    looks = {(to_rgb(each.get_colors()[0]), str(each.get_linestyle())) for each in drawn_}
+    assert len({colour for colour, _ in looks}) == len({dash for _, dash in looks}) == 2
+    assert "median" not in said, "it would be one over kernels"
+    masks = kinds(*({"kernel": f"k{i}", "mask": "ab"[i % 2]} for i in range(10)))
+    assert "b: 5 spectra" in said_of(masks), "ten kernels are too many for colours"
+    scales = kinds(*({"scale": 0.5 * (1 + i % 3)} for i in range(9)))
+    assert "scale 1.5: 3 spectra" in said_of(scales)
+    some = kinds(*({"position": "rope" if i % 2 else None} for i in range(9)))
+    assert "no position: 5 spectra" in said_of(some)
+
+
+def test_spectra_that_nothing_tells_apart_are_grey_and_without_a_median_of_unlike_ones() -> None:
+    unlike = kinds(*({} for _ in range(9)))
+    (lines,) = families(unlike)
+    assert {tuple(colour) for colour in lines.get_colors()} == {(*to_rgb("#9d9d9d"), 1.0)}
+    assert "9 spectra" in said_of(unlike)
+    assert "median" not in said_of(unlike)
+    alike = replace(unlike, matrices=[replace(each, label="one kind") for each in unlike.matrices])
+    assert "their median" in said_of(alike)
+    heads = replace(unlike, series=[replace(each, head=i) for i, each in enumerate(unlike.series)])
+    assert "their median" in said_of(heads), "heads of one stack"
+
+
+def test_many_kinds_with_seeds_are_bands_in_the_colour_of_their_trait() -> None:
+    table = kinds(*({"mask": "ab"[i % 2], "scale": 1.0 + i // 6} for i in range(36)), label="x")
+    seeds = [i // 2 % 3 for i in range(36)]
+    series = [replace(each, seed=seed) for each, seed in zip(table.series, seeds, strict=True)]
+    records = [replace(each, seed=seeds[each.matrix]) for each in table.records]
+    table = replace(table, series=series, records=records)
+    figure = draw("spectrum", table)
+    bands = [each for each in figure.axes[0].collections if each.get_gid() == "pale-band"]
+    assert len(bands) == 12
+    assert "a: 18 spectra as 6 bands over seeds with medians, numerical rank 12 of 12" in said_of(table)
+    curves = [line for line in figure.axes[0].get_lines() if line.get_gid() == "curve"]
+    assert len({line.get_color() for line in curves}) == 2
+    first = [
+        np.asarray(s.values) / max(s.values) for s in series if table.matrices[s.matrix].kind == table.matrices[0].kind
+    ]
+    assert len(first) == 3
+    np.testing.assert_allclose(np.asarray(curves[0].get_ydata()), np.median(first, axis=0), rtol=1e-14)
+
+
+def test_the_bar_of_layers_shows_those_that_exist() -> None:
+    table = TABLES["stacked"]()
+    moved = [replace(each, layer=5 * each.layer if each.layer else each.layer) for each in table.series]
+    _, bar = draw("spectrum", replace(table, series=moved)).axes
+    assert [text.get_text() for text in bar.get_yticklabels()] == ["0", "5"]
+    sizes = [np.size(array) for each in bar.collections if (array := each.get_array()) is not None]
+    assert sizes == [2]
+
+
+def test_own_words_and_numbers_are_never_cut() -> None:
+    table = TABLES["loose"]()
+    rules = [replace(r, details={**r.details, "rule": "R" * 300}) if r.details else r for r in table.records]
+    said = said_of(replace(table, records=rules))
+    assert re.search(r"tolerances [\d.]+·10⁻¹⁴ to [\d.]+·10⁻⁹ \(rule R+…R+\)", said)
+    one = TABLES["bidirectional"]()
+    rules = [replace(r, details={**r.details, "rule": "R" * 300}) if r.details else r for r in one.records]
+    said = said_of(replace(one, records=rules))
+    assert re.search(r"tolerance 1.4·10⁻¹⁴ \(rule R+…R+\), below this axis: numerical rank 64 of 64", said)
+
+
+def test_remarks_stand_flush_left_below_the_entries() -> None:
+    figure = drawn("low_rank")
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    legend = axes.get_legend()
+    assert legend is not None
+    (first, *_) = notes = [text for text in axes.texts if text.get_gid() == "remark"]
+    assert "56 values exactly 0: not on this axis" in [text.get_text() for text in notes]
+    for text in notes:
+        assert text.get_window_extent().x0 == pytest.approx(legend.get_window_extent().x0, abs=2)
+    assert first.get_window_extent().y1 < legend.get_window_extent().y0
+    assert all(text.get_text() for text in legend.get_texts())
+    assert len(legend.legend_handles) == len([h for h in legend.legend_handles if h is not None])
+
+
+@pytest.mark.parametrize("name", names())
+def test_captions_hold_no_words_of_the_command_line(name: str) -> None:
+    first = help_of(name).partition("; ")[0]
+    for text in (first, reading_of(name)):
+        assert not re.search(r"--\w|MEASURE|\B-[mo]\b", text), text
+
+
 def test_many_means_share_a_name() -> None:
     table = TABLES["stacked"]()
     mean = joined([replace(table, matrices=[table.matrices[16]], records=[], series=[table.series[16]])])

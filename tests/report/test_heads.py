@@ -59,7 +59,8 @@ def test_colours_are_cividis_from_the_least_to_the_greatest_and_numbers_stand_in
         "1": (0, 0), "2.25": (1, 0), "3.50": (0, 1), "6": (1, 1),
     }  # fmt: skip
     assert "least 1 in layer 0 head 0, greatest 6 in layer 1 head 1" in words(figure)
-    assert figure.axes[1].get_ylabel() == "effective_rank"
+    assert figure.axes[1].get_ylabel() == "effective rank"
+    assert "Effective rank of 4 heads, 8 × 8" in words(figure)
 
 
 def test_layers_that_are_not_neighbours_keep_their_numbers() -> None:
@@ -114,6 +115,52 @@ def test_triangles_mark_heads_outside_the_prediction_interval_of_their_null() ->
     assert "no head is unlike" in words(draw("heads", replace(table, records=near)))
     bare = [replace(record, null_mean=None, null_sd=None) for record in table.records]
     assert "matched random" not in words(draw("heads", replace(table, records=bare)))
+
+
+def small(figure: Any) -> list[str]:
+    return [text.get_text() for text in panels(figure)[0].texts if text.get_gid() == "small-numbers"]
+
+
+def test_the_null_stands_under_the_value_where_it_has_room() -> None:
+    table = stack({(0, 0): 16.1, (0, 1): 2.0, (1, 0): 3.0}, null_mean=55.0, null_sd=1.0, null_count=3)
+    bare = replace(table.records[2], null_mean=None)
+    figure = draw("heads", replace(table, records=[*table.records[:2], bare]))
+    assert small(figure) == ["null 55", "null 55"]
+    (value,) = [text for text in panels(figure)[0].texts if text.get_text() == "16.1"]
+    (null, _) = [text for text in panels(figure)[0].texts if text.get_text() == "null 55"]
+    assert (int(null.get_position()[0]), int(null.get_position()[1])) == (0, 0)
+    assert null.get_window_extent().y1 <= value.get_window_extent().y0 + 1
+    assert "Small numbers: " in reading_of("heads", figure)
+    assert_readable(figure)
+    seeds = [replace(record, matrix=record.matrix + 3, seed=1, null_mean=75.0) for record in table.records]
+    more = [replace(matrix, id=matrix.id + 3) for matrix in table.matrices]
+    both = replace(table, records=[*table.records, *seeds], matrices=[*table.matrices, *more])
+    assert small(draw("heads", both)) == ["null 65"] * 3, "the mean over the seeds of the matrix"
+    crowded: dict[tuple[int, int], float | None] = {(0, head): 10.0 + head / 10 for head in range(12)}
+    narrow = draw("heads", stack(crowded, null_mean=55.3, null_sd=1.0, null_count=3))
+    assert small(narrow) == []
+    assert "10.1" in words(narrow)
+    assert "Small numbers: " not in reading_of("heads", narrow)
+
+
+def test_the_title_counts_heads_and_not_what_is_made_of_them() -> None:
+    table = rs.analyze(rs.synthetic(n=8, d=4, heads=2, layers=2), measures=["row_entropy_normalized"]).table
+    assert len(table.matrices) > 4
+    figure = draw("heads:row_entropy_normalized", table)
+    assert "Row entropy normalized of 4 heads, 8 × 8" in words(figure)
+    assert "row entropy normalized" in figure.axes[1].get_ylabel().replace("\n", " ")
+
+
+def test_no_name_of_a_measure_is_cut() -> None:
+    table = rs.analyze(rs.synthetic(n=8, d=4, heads=2)).table
+    measured = dict.fromkeys(record.measure for record in table if record.head is not None)
+    assert len(measured) > 15
+    for measure in measured:
+        figure = draw(f"heads:{measure}", table)
+        said = [axes.get_ylabel() for axes in figure.axes[1:]]
+        assert all(label.replace("\n", " ").startswith(measure.replace("_", " ")) for label in said), measure
+        assert not any("…" in label for label in said)
+        assert_readable(figure)
 
 
 def test_masks_are_panels_and_a_plan_is_one_stack() -> None:

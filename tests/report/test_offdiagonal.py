@@ -8,6 +8,7 @@ import pytest
 import rankscope as rs
 from rankscope.errors import UsageError
 from rankscope.report.figure import draw, names, to_bytes
+from tests.report.readable import marks, words
 
 MEASURES = ("rank_numerical", "offdiagonal_rank")
 
@@ -18,15 +19,6 @@ def profile_of(*masks: str, **options: Any) -> rs.Result:
 
 def curves(figure: Any) -> list[Any]:
     return [line for line in figure.axes[0].lines if line.get_gid() == "curve"]
-
-
-def marks(figure: Any) -> set[str]:
-    return {artist.get_gid() for artist in figure.findobj() if artist.get_gid()}
-
-
-def words(figure: Any) -> str:
-    texts = [*figure.axes[0].get_legend().get_texts(), figure.axes[0].title, figure.axes[0]._left_title]
-    return " | ".join(text.get_text() for text in texts)
 
 
 def test_the_figure_is_in_the_catalogue_and_can_be_drawn_again_to_the_byte() -> None:
@@ -80,6 +72,16 @@ def test_the_band_holds_the_rank_at_every_cut() -> None:
     for k in range(1, 120):
         count = int((np.linalg.svd(matrix[k:, :k], compute_uv=False) > record.details["tolerance"]).sum())
         assert path.contains_point((k, count), radius=0.25) or path.contains_point((k, count), radius=-0.25), k
+
+
+def test_full_rank_is_seen_on_both_sides_of_a_curve_that_covers_it() -> None:
+    figure = draw("offdiagonal", profile_of("causal").table)
+    [curve] = curves(figure)
+    [full] = [line for line in figure.axes[0].lines if line.get_gid() == "grey-line"]
+    (x, y), (cuts, ranks) = ([np.asarray(data, dtype=float) for data in line.get_data()] for line in (curve, full))
+    assert np.abs(y - np.interp(x, cuts, ranks)).max() <= 0.5, "the curve runs along full rank"
+    assert full.get_linewidth() >= curve.get_linewidth() + 2
+    assert full.get_zorder() < curve.get_zorder()
 
 
 def test_many_matrices_are_thin_lines_and_one_sentence() -> None:

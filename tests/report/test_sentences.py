@@ -248,16 +248,38 @@ def test_seeds_are_summed_up_in_words() -> None:
 
 def test_many_kinds_of_matrices_over_seeds_are_compared() -> None:
     sources = [rs.synthetic(n=8, d=3, mask=f"window:{width}", seed=seed) for width in range(1, 6) for seed in (0, 1)]
-    said = sentences(rs.analyze(sources, measures="effective_rank").table)
-    assert len(said) == 4
-    assert said[-1].startswith("The mean effective rank runs from ")
+    [said] = sentences(rs.analyze(sources, measures="effective_rank").table)
+    assert said.startswith("The mean effective rank runs from ")
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_of_many_combinations_it_is_said_what_varies(seeds: int) -> None:
+    table = rs.compare(
+        ["bidirectional", "causal"], n=[6, 8, 10], d=2, seed=[*range(seeds)], measures="effective_rank"
+    ).table
+    said = sentences(table)
+    assert [text.partition(",")[0] for text in said[1:]] == [
+        "With causal instead of bidirectional masks",
+        "The effective rank grows with n in 4 of 4 steps",
+    ]
+    assert "Over" not in " ".join(said)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(2, "a0, a1."), (5, "a0, a1, a2, a3, a4."), (6, "a0, a1, a2, a3 and 2 more."), (9, "a0, a1, a2, a3 and 5 more.")],
+)
+def test_matrices_of_full_rank_are_named_or_counted(count: int, expected: str) -> None:
+    records = [record("rank_exact", 8 if i < count else 3, matrix=i, guarantee="proved") for i in range(10)]
+    text = said(table(records, [matrix(i, f"a{i}") for i in range(10)]))
+    assert text == f"Full exact rank is proved for {count} of 10: {expected}"
 
 
 def test_heads_are_compared_with_chance() -> None:
     base = {"null_mean": 3.0, "null_sd": 0.1, "null_count": 10}
     records = [record("effective_rank", value, matrix=i, **base) for i, value in enumerate([1.0, 3.1, 2.9, 5.0])]
     [_, said] = sentences(table(records, [matrix(i, f"head {i}") for i in range(4)]))
-    assert said.startswith("Of 4 effective ranks, 1 lie below and 1 above those of matched random attention, beyond")
+    assert said.startswith("Of 4 effective ranks, 1 lies below and 1 above those of matched random attention, beyond")
     assert "99.73 %" in said
 
 

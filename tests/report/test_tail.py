@@ -59,7 +59,10 @@ def plain_lines(axes: Axes) -> list[Line2D]:
 
 
 def legend(figure: Figure) -> str:
-    return "\n".join(text.get_text() for axes in figure.axes if axes.legend_ for text in axes.legend_.get_texts())
+    """The entries, and the remarks below them."""
+    entries = [text for axes in figure.axes if axes.legend_ for text in axes.legend_.get_texts()]
+    remarks = [text for axes in figure.axes for text in axes.texts if text.get_gid() == "remark"]
+    return "\n".join(text.get_text() for text in [*entries, *remarks])
 
 
 def scaled(series: Series, largest: float) -> NDArray[np.float64]:

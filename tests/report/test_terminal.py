@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+import statistics
 from dataclasses import replace
 from unicodedata import east_asian_width
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 import rankscope as rs
 from rankscope.records import Record, Series, Table
-from rankscope.report.terminal import to_text
+from rankscope.report.terminal import SHORT, to_text
 from tests.report.canned import HOSTILE, matrix, named, record, refused, several, table, usual
 
 
@@ -88,6 +89,69 @@ def test_seeds_are_summarised() -> None:
     assert text.splitlines()[0] == "3 matrices, 3 seeds   n 8   dtype float64"
     [row] = rows_of(text, "stable_rank")
     assert row.split() == ["stable_rank", "2", "1", "1", "3", "3"]
+
+
+def test_a_few_kinds_over_seeds_have_a_block_each_and_more_a_row() -> None:
+    masks = ["bidirectional", "causal", "window:2", "window:3", "prefix:2"]
+    few, many = (rs.compare(masks[:count], n=6, d=2, seed=[0, 1, 2]).table for count in (4, 5))
+    assert to_text(few).count("         mean") == 4
+    lines = to_text(many).splitlines()
+    assert lines[0].startswith("15 matrices, 3 seeds   n 6   d 2")
+    assert lines[2].split() == ["exact", "numerical", "effective", "stable"]
+    [row] = [line for line in lines if line.startswith("causal softmax")]
+    own = {each.id for each in many.matrices if each.label == "causal softmax"}
+    values = [float(r) for r in many if r.measure == "effective_rank" and r.matrix in own]
+    mean, deviation = (float(text) for text in re.findall(r"([\d.]+) ± ([\d.]+)", row)[0])
+    assert deviation == pytest.approx(statistics.stdev(values), rel=0.05)
+    assert mean == pytest.approx(statistics.mean(values), abs=0.06 * deviation)
+    assert "6 p" in row
+    said = words(to_text(many))
+    left = re.search(r"(\d+) more, with -m or --format csv: (.*?) p proved", said)
+    assert left is not None
+    assert int(left[1]) == len(left[2].split(", ")) == len({record.measure for record in many}) - 4
+    assert too_wide(many) == []
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_do_not_break_the_width_of_kinds_over_seeds(name: str) -> None:
+    matrices = [matrix(i, f"{HOSTILE[name]}{i // 2}") for i in range(12)]
+    records = [replace(each, seed=i % 2) for i in range(12) for each in usual(i)]
+    found = table(records, matrices)
+    assert too_wide(found) == []
+    assert {c for c in to_text(found) if not c.isprintable()} <= {"\n"}
+
+
+def test_what_all_seeds_say_instead_of_a_value_is_shown_with_its_mark() -> None:
+    records: list[Record] = []
+    for i in range(2):
+        fields = {"matrix": i, "seed": i}
+        records += [record("rank_exact", None, low=1, high=16, guarantee="proved", **fields)]
+        records += [record("logdet", None, sign=0, guarantee="proved", **fields)]
+        records += [record("stable_rank", None, high=3.5 + i, **fields), record("hoyer", None, **fields)]
+        records += [record("sigma_max", 1.5, guarantee="enclosed" if i else "estimated", **fields)]
+    text = to_text(table(records, [matrix(i) for i in range(2)]))
+    found = {measure: rows_of(text, measure)[0].split()[1:] for measure in ("rank_exact", "logdet", "sigma_max")}
+    assert found["rank_exact"] == ["p", "≤", "16", "0"]
+    assert found["logdet"] == ["p", "−∞", "0"]
+    assert found["sigma_max"][0] == "1.5", "only one of its seeds is enclosed"
+    assert words(rows_of(text, "stable_rank")[0]) == "stable_rank not known 0"
+    assert words(rows_of(text, "hoyer")[0]) == "hoyer — 0"
+
+
+def test_a_kind_of_one_seed_beside_others_of_several_has_its_value() -> None:
+    records = [replace(each, matrix=i, seed=i) for i in range(3) for each in usual()[3:4]]
+    text = to_text(table(records, [matrix(0, "a"), matrix(1, "b"), matrix(2, "b")]))
+    assert [row.split() for row in rows_of(text, "stable_rank")] == [
+        ["stable_rank", "1.5", "1.5", "1.5", "1"],
+        ["stable_rank", "1.5", "0", "1.5", "1.5", "2"],
+    ]
+
+
+@pytest.mark.parametrize(("extra", "said"), [(1, "; 1 more measure with"), (2, "; 2 more measures with")])
+def test_measures_that_are_left_out_are_counted_in_good_english(extra: int, said: str) -> None:
+    names = [*SHORT, *(f"more_{i}" for i in range(extra))]
+    found = table([record(name, 1.5, matrix=i) for i in range(6) for name in names], [matrix(i) for i in range(6)])
+    assert said in words(to_text(found, 200))
 
 
 def test_a_table_of_nothing_is_shown_without_a_crash() -> None:

@@ -5,20 +5,17 @@ place, they move into the legend.
 """
 
 import math
-from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
-from matplotlib.textpath import text_to_path
 
 from rankscope.report.figure import printable, width_of
-from rankscope.report.figures._curve import Array, Curve
+from rankscope.report.figures._curve import Curve
+from rankscope.report.figures._room import HEIGHT, Room
 from rankscope.report.figures._text import (
     GREY,
     INK,
@@ -33,78 +30,11 @@ from rankscope.report.figures._text import (
     span,
 )
 
-N = TypeVar("N", float, Array)
-
 BAND = "#ececec"
 TAN = "#f6e3c5"
 FAR = 1e4  # a floor or a tolerance that lies this far below every value is named, not drawn
 FREE = 0.6  # the part of the width, from either end, in which no curve may cross words on a line
-HEIGHT = 190.0  # points from the lower to the upper end of the axes: a little less than there are
 BAR = 45.0  # points that a colour bar takes
-
-
-@dataclass
-class Room:
-    """The places of the axes that lines and words have taken: heights in points above the lower end, and breadths.
-
-    A breadth is from and to a part of the `width`, which is in points.
-    """
-
-    axes: Axes
-    width: float
-    taken: list[tuple[float, float, float, float]] = field(default_factory=list)
-
-    def points(self, value: float) -> float:
-        """How far above the lower end a value lies."""
-        bottom, top = self.axes.get_ylim()
-        return HEIGHT * math.log(value / bottom) / math.log(top / bottom)
-
-    def value(self, points: float) -> float:
-        """Which value lies that far above the lower end."""
-        bottom, top = self.axes.get_ylim()
-        return float(bottom * (top / bottom) ** (points / HEIGHT))
-
-    def part(self, index: N) -> N:
-        """At which part of the width an index stands."""
-        left, right = self.axes.get_xlim()
-        return (index - left) / (right - left)
-
-    def share(self, words: str) -> float:
-        """Which part of the width small words take, which may hold formulas."""
-        width, _, _ = text_to_path.get_text_width_height_descent(words, FontProperties(size=SMALL), ismath=True)
-        return float(width) / self.width
-
-    def line(self, low: float, high: float) -> None:
-        """Keep words off the line at a value, or the band between two."""
-        self.taken.append((self.points(low) - 1, self.points(high) + 1, 0.0, 1.0))
-
-    def free(self, low: float, high: float, left: float = 0.0, right: float = 1.0) -> bool:
-        """Whether no line and no words stand at these heights within a breadth, and the axes reach so far."""
-        inside = low >= 0 and high <= HEIGHT and left >= 0 and right <= 1
-        return inside and all(
-            high <= one or other <= low or right <= start or end <= left for one, other, start, end in self.taken
-        )
-
-    def words(self, low: float, high: float, left: float = 0.0, right: float = 1.0) -> bool:
-        """Take the place for words between two heights, unless something of any breadth stands there."""
-        free = self.free(low, high)
-        if free:
-            self.taken.append((low, high, left, right))
-        return free
-
-    def drawn(self, curves: list[Curve], low: float, high: float, left: float, right: float) -> bool:
-        """Whether a curve or a dot of noise lies between two heights and within a breadth, or close to that."""
-        least, greatest, margin = self.value(low - 2), self.value(high + 2), 4 / self.width
-        for curve in curves:
-            parts = self.part(curve.index)
-            near = (parts > left - margin) & (parts < right + margin)
-            dots = curve.values[near & curve.noise]
-            line = curve.values[np.convolve(near, [1, 1, 1], "same").astype(bool) & curve.data]  # and what leads there
-            if np.any((dots > least) & (dots < greatest)):
-                return True
-            if line.size and line.min() < greatest and line.max() > least:
-                return True
-        return False
 
 
 def draw_limits(axes: Axes, curves: list[Curve], bottom: float, ranked: list[Curve], *, brief: bool) -> list[Entry]:

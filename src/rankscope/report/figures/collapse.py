@@ -2,7 +2,8 @@
 
 Curve: the residual of the tokens that enter a layer, followed past the rounding of float64; the mean over seeds where
 there are several, with the range of those that are known as a band. Where curves reach far, powers of ten stand at
-distances that grow as their exponents do, which the legend says: a doubly exponential decay is then a straight line.
+distances that grow as their exponents do, which the legend says: a doubly exponential decay is then a straight line. Of
+several curves each is thinner than those before it, so that one which is covered is seen on both sides.
 
 Dashed line: the same as plain arithmetic computes it, which stops at its rounding floor.
 

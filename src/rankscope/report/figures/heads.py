@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator, MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from rankscope.errors import error
@@ -148,7 +149,9 @@ def draw(figure: Figure, table: Table, measure: str = "effective_rank") -> None:
         if len(stacks) > 1:
             inscribe(axes.set_title("", fontsize=SMALL, fontweight="normal"), name, 0.8 * WIDTH / len(stacks))
     if values:
-        bar = figure.colorbar(scale, ax=host, shrink=0.9, aspect=18 * min(height, 3.0) / 3.0, pad=0.02)
+        # Ticks that do not depend on the height of the bar: the layout is computed with the words that are shown.
+        ticks = MaxNLocator(5, steps=[1, 2, 5, 10]) if low < high else FixedLocator([low])
+        bar = figure.colorbar(scale, ax=host, ticks=ticks, shrink=0.9, aspect=18 * min(height, 3.0) / 3.0, pad=0.02)
         unit = next((record.unit for record in table if record.measure == measure and record.unit), "")
         inscribe_folded(bar.ax.yaxis.label, in_words(measure) + f" ({unit})" * bool(unit), 72 * height + 60)
         bar.outline.set_linewidth(0)
