@@ -263,9 +263,9 @@ def test_a_result_without_pictures_is_refused_with_what_to_do() -> None:
         draw("attention", rs.depth(n=4, d=2, layers=1).table)
 
 
-def test_it_suits_results_that_have_room_on_a_page() -> None:
+def test_it_suits_results_of_matrices() -> None:
     for name in NAMES:
-        assert attention.suits(tables(name)) == ([] if name == "many" else ["attention"]), name
+        assert attention.suits(tables(name)) == ["attention"], name
     assert attention.suits(rs.analyze(np.eye(3), measures="hoyer").table) == ["attention"], "judged by its kind"
     seeds = rs.compare(["causal"], n=2, d=1, seed=list(range(150)), measures="hoyer").table
     assert attention.suits(seeds) == ["attention"], "the first of 150 seeds"

@@ -24,6 +24,14 @@ def test_what_is_known_of_the_null_decides() -> None:
     assert side_of(record(5.0, sd=None, count=1)) == 0
 
 
+def test_counts_and_seeds_that_agree_are_never_called_different() -> None:
+    count = Record(0, "energy_rank_90", 40, null_mean=3.0, null_sd=1.0, null_count=10)
+    assert side_of(count) == 0
+    assert side_of(record(16.0, mean=16.000000000000004, sd=0.0)) == 0
+    loose = Record(0, "effective_rank", 9.0, low=1.0, high=17.0, null_mean=0.0, null_sd=1.0, null_count=10)
+    assert side_of(loose) == 0
+
+
 def test_numbers_of_chance_are_called_different_as_rarely_as_is_said() -> None:
     drawn = np.random.default_rng(0).standard_normal((40_000, 6))
     nulls = drawn[:, 1:]

@@ -6,7 +6,8 @@ import pytest
 
 import rankscope as rs
 from rankscope.report.kinds import kinds, told_apart
-from tests.report.canned import named
+from tests.report import canned
+from tests.report.canned import matrix, named, usual
 
 
 def test_kinds_differ_in_more_than_their_seeds() -> None:
@@ -36,3 +37,6 @@ def test_namesakes_are_told_apart_by_their_sizes_and_others_are_left() -> None:
     dtypes = rs.analyze([rs.synthetic(n=6, d=2, dtype=dtype) for dtype in ("float64", "bfloat16")]).table
     assert len({matrix.label for matrix in told_apart(dtypes).matrices}) == 2
     assert [matrix.label for matrix in told_apart(named("alone")).matrices] == ["alone"]
+    files = [matrix(i, "layer.0.attention", source=f"{name}.npz") for i, name in enumerate("ab")]
+    found = told_apart(canned.table([*usual(0), *usual(1)], files))
+    assert [each.label for each in found.matrices] == ["layer.0.attention a.npz", "layer.0.attention b.npz"]

@@ -39,7 +39,7 @@ def test_seeds_in_words(found: list[int], text: str) -> None:
 
 
 def test_matrices_that_differ_in_their_seeds_are_one_row() -> None:
-    options = {"n": 6, "d": 2, "measures": "sigma_max"}
+    options: dict[str, Any] = {"n": 6, "d": 2, "measures": "sigma_max"}
     few = inputs_of([rs.compare(["bidirectional", "causal"], seed=[0, 1, 2], **options).table])
     assert few.header == ["matrix", "seed", "SHA-256 of what made it"]
     assert len(few.rows) == len({row[2].text for row in few.rows} | {row[1].text for row in few.rows}) == 6

@@ -16,13 +16,20 @@ CHANCE: Final = 0.0027
 
 
 def side_of(record: Record) -> int:
-    """1 for a number above matched random attention, −1 for one below, 0 where the seeds do not tell them apart."""
-    if record.value is None or record.null_mean is None or record.null_sd is None or (record.null_count or 0) < 2:
-        return 0
+    """1 for a number above matched random attention, −1 for one below, 0 where the seeds do not tell them apart.
+
+    They do not where all agree, nor where the number is a count: neither is normally distributed. The number must lie
+    outside by more than its own error.
+    """
     count = record.null_count or 0
+    if not isinstance(record.value, float) or record.null_mean is None or not record.null_sd or count < 2:
+        return 0
     reach = quantile(count - 1) * record.null_sd * math.sqrt(1 + 1 / count)
-    away = float(record.value) - record.null_mean
-    return 0 if abs(away) <= reach else 1 if away > 0 else -1
+    away = record.value - record.null_mean
+    error = (
+        0.0 if record.low is None or record.high is None else max(record.value - record.low, record.high - record.value)
+    )
+    return 0 if abs(away) <= reach + error else 1 if away > 0 else -1
 
 
 @cache

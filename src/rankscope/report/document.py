@@ -91,7 +91,8 @@ def powers(text: str) -> "Markup":
     """Text for HTML with its powers of ten as such."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"\b10\^(−?\d+(?:\.\d+)?(?:e[+−]?\d+)?)", r"10<sup>\1</sup>", str(escape(text))))
+    found = r"\b10\^(?:(−?\d+(?:\.\d+)?(?:e[+−]?\d+)?)|\(([^()]*)\))"
+    return Markup(re.sub(found, lambda each: f"10<sup>{each[1] or each[2]}</sup>", str(escape(text))))
 
 
 def compiled(files: dict[str, bytes], **options: Any) -> Any:

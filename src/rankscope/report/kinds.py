@@ -62,19 +62,26 @@ def varies_seeds(table: Table) -> bool:
 
 
 def told_apart(table: Table) -> Table:
-    """The same table, in which the label of a matrix ends with the sizes by which it differs from its namesakes."""
+    """The same table, in which the label of a matrix ends with what it differs in from its namesakes."""
     namesakes: dict[str, list[dict[str, str]]] = {}
     for matrix in table.matrices:
         namesakes.setdefault(matrix.label, []).append(sizes_of(matrix))
+    differing = {
+        label: [name for name in same[0] if len({each[name] for each in same}) > 1] for label, same in namesakes.items()
+    }
     matrices = []
     for matrix in table.matrices:
-        same = namesakes[matrix.label]
-        differing = [text for name, text in sizes_of(matrix).items() if len({each[name] for each in same}) > 1]
-        matrices.append(replace(matrix, label=" ".join(filter(None, [matrix.label, *differing]))))
+        sizes = sizes_of(matrix)
+        told = [sizes[name] for name in differing[matrix.label]]
+        matrices.append(replace(matrix, label=" ".join(filter(None, [matrix.label, *told]))))
     return replace(table, matrices=matrices)
 
 
 def sizes_of(matrix: Matrix) -> dict[str, str]:
     """What labels leave out, in words."""
     shape = f"n {matrix.rows}" if matrix.rows == matrix.columns else f"{matrix.rows} × {matrix.columns}"
-    return {"shape": shape, "d": "" if matrix.d is None else f"d {matrix.d}", "dtype": matrix.dtype}
+    scale = "" if matrix.scale is None else f"scale {matrix.scale:g}"
+    plan = f"plan {matrix.plan}" if matrix.plan else ""
+    d = "" if matrix.d is None else f"d {matrix.d}"
+    source = "" if matrix.source in matrix.label else printable(matrix.source)
+    return {"shape": shape, "d": d, "scale": scale, "dtype": matrix.dtype, "plan": plan, "source": source}

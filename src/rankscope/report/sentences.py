@@ -140,11 +140,11 @@ def carried(records: dict[str, Record], size: int) -> Iterator[str]:
     if effective.null_mean is not None and effective.null_sd is not None:
         count = counted(effective.null_count or 0, "seed")
         spread = f"{number(effective.null_mean, 4)} ± {short(effective.null_sd)}"
-        away = float(effective) - effective.null_mean
-        side = "below" if away > 0 else "above"
-        by = f", {short(abs(away) / effective.null_sd)} deviations {side}" if effective.null_sd else ""
-        chance = f"matched random attention has {spread} ({count}){by}"
-        yield f"Its effective rank is {value} of {size}; {chance}."
+        where = {-1: "below", 0: "within", 1: "above"}[side_of(effective)]
+        yield (
+            f"Its effective rank is {value} of {size}; matched random attention has {spread} ({count}), and it lies "
+            f"{where} the prediction interval of {100 * (1 - CHANCE):.2f} % of that."
+        )
         return
     near = "The matrix is close to rank one by weight: " if close and size > 1 else "By weight, "
     yield f"{near}its effective rank is {value} of {size}."
@@ -155,7 +155,8 @@ def over_seeds(table: Table) -> Iterator[str]:
     found = kinds(table)
     for kind in found if len(found) <= SPOKEN else []:
         means = [(name, kind.mean(measure)) for measure, name in SPOKEN_OF.items()]
-        said = [f"its {name} is {spread(row)}" for name, row in means if row is not None]
+        count = len(kind.matrices)
+        said = [f"its {name} is {spread(row)}{part(row['count'], count)}" for name, row in means if row is not None]
         exact = kind.mean("rank_exact")
         if exact is not None and exact["min"] == exact["max"] and exact["count"] == len(kind.matrices):
             said.append(f"its exact rank is {exact['min']:g} for every seed")
@@ -163,6 +164,11 @@ def over_seeds(table: Table) -> Iterator[str]:
             yield f"Over {counted(len(kind.matrices), 'seed')} of {kind.name}, {joined(said)}."
     yield from extremes([(row["mean"], kind.name) for kind in found if (row := kind.mean("effective_rank"))])
     yield from factors(table)
+
+
+def part(known: int, count: int) -> str:
+    """How many seeds have a value, where not all have one."""
+    return "" if known == count else f" for {known} of {count} seeds"
 
 
 def spread(row: dict[str, Any]) -> str:
@@ -198,9 +204,13 @@ def of_several(table: Table, matrices: list[Matrix]) -> Iterator[str]:
     """What differs between a few matrices, and what is extreme among many."""
     records = [(found(table, matrix), matrix) for matrix in matrices]
     for name, meaning in (("effective_rank", "effective rank"), ("logdet", "log |det|")):
-        known = [(each[name], matrix) for each, matrix in records if name in each and each[name].value is not None]
+        every = [(each[name], matrix) for each, matrix in records if name in each]
+        known = [(record, matrix) for record, matrix in every if record.value is not None]
         values = [(float(supported(float(r), r.low, r.high)), printable(matrix.label)) for r, matrix in known]
-        yield from extremes(values, meaning)
+        left = len(every) - len(known)
+        yield from extremes(
+            values, f"{meaning}, where it is known ({len(known)} of {len(every)})," if left else meaning
+        )
     yield from factors(table)
     yield from against_chance(records)
     full = [m for each, m in records if "rank_exact" in each and each["rank_exact"].value == min(m.rows, m.columns)]

@@ -125,7 +125,7 @@ def curve_of(series: Series, table: Table) -> Curve | None:
         return None
     largest = float(values.max())
     matrix = next(matrix for matrix in table.matrices if matrix.id == series.matrix)
-    rank, log_least = (record_of(series, measure, table.records) for measure in ("rank_numerical", "log10_sigma_min"))
+    rank, log_least = (record_of(series, measure, table) for measure in ("rank_numerical", "log10_sigma_min"))
     logs, halves = logarithms_of(series, table.series)
     scale = math.log10(largest)
     return Curve(matrix, series, values / largest, bounds / largest, largest, rank, log_least, logs - scale, halves)
@@ -140,9 +140,9 @@ def logarithms_of(series: Series, among: Iterable[Series]) -> tuple[Array, Array
     return np.empty(0), np.empty(0)
 
 
-def record_of(series: Series, measure: str, records: Iterable[Record]) -> Record | None:
+def record_of(series: Series, measure: str, table: Table) -> Record | None:
     """The record of `measure` that speaks of the same matrix, layer, head and seed as `series`."""
-    same = [record for record in records if record.matrix == series.matrix and record.measure == measure]
+    same = [record for record in table.by_matrix.get(series.matrix, []) if record.measure == measure]
     place = (series.layer, series.head, series.over, series.seed)
     exact = [record for record in same if (record.layer, record.head, record.over, record.seed) == place]
     return exact[0] if exact else same[0] if len(same) == 1 else None

@@ -22,6 +22,7 @@ DECADES = 4.0  # that the colours span at most
 SIGNED_DECADES = 2.0  # on each side of zero
 FAR = 100.0  # from this ratio on, powers of ten are ticks enough
 BAR = 0.12  # inches across
+LEAST, MOST = 1e-280, 1e280  # of the largest weight: logarithms of colours are taken in float64
 RARE = 0.005  # the part of the weights that may lie beyond each end of the colours
 
 
@@ -45,8 +46,11 @@ def first_of_seeds(table: Table) -> list[Matrix]:
 
 
 def shown(series: Series) -> bool:
-    """Whether a series is a picture with something in it."""
-    return series.name == "attention" and bool(series.values) and bool(series.columns)
+    """Whether a series is a picture with something in it, of weights that the colours of a figure can tell apart."""
+    if series.name != "attention" or not series.values or not series.columns:
+        return False
+    largest = max(map(abs, series.values))
+    return largest == 0 or LEAST <= largest <= MOST
 
 
 def picture_of(series: Series, matrix: Matrix) -> Picture:

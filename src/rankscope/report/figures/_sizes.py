@@ -40,8 +40,9 @@ class Sample:
 
     @property
     def order(self) -> int:
-        """Full rank."""
-        return min(self.matrix.rows, self.matrix.columns)
+        """Full rank: of a block beside the diagonal half that of the matrix."""
+        size = min(self.matrix.rows, self.matrix.columns)
+        return size // 2 if self.record.measure == "offdiagonal_rank" else size
 
     @property
     def value(self) -> float | None:

@@ -79,8 +79,8 @@ LETTERS, LINES = 32, 4  # in each line of it, and lines
 
 
 def suits(table: Table) -> list[str]:
-    """In reports on at most as many matrices as a page has room for; of several seeds the first is shown."""
-    return ["attention"] if not table.over_depth and 0 < len(first_of_seeds(table)) <= MOST else []
+    """In reports on matrices, as many as a page has room for; of several seeds the first is shown."""
+    return ["attention"] if not table.over_depth and table.matrices else []
 
 
 def draw(figure: Figure, table: Table) -> None:
@@ -96,9 +96,12 @@ def draw(figure: Figure, table: Table) -> None:
     found = [picture_of(each, numbers[each.matrix]) for each in table.series if shown(each) and each.matrix in numbers]
     if not found:
         check_some(table)
+        if any(series.name == "attention" for series in table.series):
+            given = "the figure 'attention' of weights beyond what colours can show"
+            raise error("RS003", given, "divide them by a number that brings them near 1")
         raise error(
             "RS003",
-            "the figure 'attention' of a result without pictures",
+            "the figure 'attention' of a result without pictures, which complex matrices never have",
             "analyse again with --figure attention -o FILE, or in Python with pictures=True",
         )
     if len(found) <= FEW:

@@ -122,7 +122,7 @@ def draw_one(axes: Axes, table: Table, curve: Curve) -> list[Entry]:
     least = int(np.searchsorted(parts, PART * (1 - 1e-12)))
     read = ", ".join([*at_quarter([curve]), f"90 % at k = {least}"])
     entries = [Entry(line, "", f"sum of σ: {read}"), Entry(thin, "", "sum of σ²")]
-    record = record_of(curve.series, "energy_rank_90", table.records)
+    record = record_of(curve.series, "energy_rank_90", table)
     if record is not None and record.value is not None:
         rank = int(record.value)
         (dot,) = axes.plot([rank], [energies[rank]], "o", color="#D55E00", markersize=4, zorder=4, gid="dot")

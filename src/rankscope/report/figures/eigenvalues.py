@@ -113,7 +113,7 @@ def planes_of(table: Table) -> list[Plane]:
     for series in table.series:
         if series.name == "eigenvalues_real" and series.values and key(series) in imaginary:
             matrix = matrices[series.matrix]
-            record = record_of(series, "eigenvalues", table.records)
+            record = record_of(series, "eigenvalues", table)
             spread = weight_spread(table, matrix)
             radius = None if spread is None else spread / math.sqrt(matrix.columns)
             real, other = np.asarray(series.values), np.asarray(imaginary[key(series)])
