@@ -1,119 +1,49 @@
-"""The tables of a document: every number of a result stands in one of them, once, or they say what they lack."""
+"""Tables of cells: what a page has no room for goes on in the next, and no column is lost."""
 
-import statistics
-from collections.abc import Callable
+from itertools import chain
 
 import pytest
 
-import rankscope as rs
-from rankscope.records import Table
-from rankscope.report.cells import compact
-from rankscope.report.grid import MANY, MOST_ROWS, Grid, main_grid, other_grids
-from tests.report.canned import matrix, refused, several, table, usual
-
-KINDS: dict[str, Callable[[], Table]] = {
-    "one": lambda: rs.analyze(rs.synthetic(n=12, d=3, mask="causal")).table,
-    "two subjects": lambda: rs.analyze(rs.synthetic(n=12, d=3, mask="causal", dtype="bfloat16")).table,
-    "few": lambda: rs.compare(["bidirectional", "causal"], n=12, d=3).table,
-    "listed": lambda: rs.analyze(rs.synthetic(n=6, d=2, heads=3, layers=3)).table,
-    "many": lambda: rs.analyze(rs.synthetic(n=6, d=2, heads=6, layers=5)).table,
-    "sizes": lambda: rs.compare("causal", n=[4, 6, 8], d=[2, 3]).table,
-}
+from rankscope.report.grid import LABEL, MOST_ROWS, NULL, PAGE, Cell, Grid, cut, split, width_of, words_of
 
 
-def column(grid: Grid, name: str) -> list[str]:
-    place = grid.header.index(name)
-    return [row[place].text for row in grid.rows]
+def wide(headers: list[str], text: str = "12345.6 ± 7.8e−09") -> Grid:
+    return Grid("All", ["matrix", *headers], {"a": words_of([["name", *[text] * len(headers)]] * 3)}, note="noted")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_row_has_a_cell_for_each_column(kind: str) -> None:
-    for grid in (main_grid(KINDS[kind]()), *other_grids(KINDS[kind]())):
-        assert {len(row) for row in grid.rows} == {len(grid.header)}
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 30])
+def test_every_column_stands_in_one_of_the_pieces_and_each_fits_on_a_page(count: int) -> None:
+    grid = wide([f"m{i}" for i in range(count)])
+    pieces = split(grid)
+    assert list(chain.from_iterable(piece.header[1:] for piece in pieces)) == grid.header[1:]
+    for piece in pieces:
+        assert piece.header[0] == "matrix"
+        assert {len(row) for row in piece.rows} == {len(piece.header)}
+        widths = [width_of(piece, place) for place in range(len(piece.header))]
+        assert min(widths[0], LABEL) + sum(widths[1:]) <= PAGE or len(widths) == 2
+        assert piece.note == "noted"
+    assert [piece.title for piece in pieces] == ["All", *["All (continued)"] * (len(pieces) - 1)]
 
 
-@pytest.mark.parametrize("kind", ["one", "two subjects", "few"])
-def test_every_record_of_few_matrices_is_in_the_first_table(kind: str) -> None:
-    found = KINDS[kind]()
-    values = [cell.value for row in main_grid(found).rows for cell in row]
-    for record in found:
-        assert record.value is None or values.count(float(record)) >= 1
-    assert other_grids(found) == []
+def test_a_null_is_never_parted_from_its_number() -> None:
+    headers = [name for i in range(12) for name in (f"m{i}", NULL)]
+    for piece in split(wide(headers)):
+        places = [place for place, name in enumerate(piece.header) if name == NULL]
+        assert places
+        assert all(piece.header[place - 1].startswith("m") for place in places)
 
 
-@pytest.mark.parametrize("kind", ["listed", "many", "sizes"])
-def test_every_number_of_many_matrices_is_in_one_of_the_tables(kind: str) -> None:
-    found = KINDS[kind]()
-    grids = [grid for grid in (main_grid(found), *other_grids(found)) if grid.header[0] == "matrix"]
-    assert all(len(grid.rows) == len(found.matrices) for grid in grids)
-    shown = sum(len(grid.header) - 1 for grid in grids)
-    assert shown == len({record.measure for record in found})
-    for place, each in enumerate(found.matrices):
-        texts = [cell.text for grid in grids for cell in grid.rows[place]]
-        for record in found.of(each):
-            assert compact(record, each)[:-2] in texts
+def test_reasons_are_never_parted() -> None:
+    grid = Grid("All", ["a"] * 40, {"": [[Cell("x" * 30)] * 40]}, why=True)
+    assert split(grid) == [grid]
 
 
-def test_many_matrices_are_summed_up_first() -> None:
-    found = KINDS["many"]()
-    assert len(found.matrices) > MANY
-    grid = main_grid(found)
-    values = sorted(float(r) for r in found if r.measure == "effective_rank")
-    [row] = [row for row in grid.rows if row[0].text == "effective_rank"]
-    assert (row[1].value, row[3].value, row[4].value) == (values[0], statistics.median(values), values[-1])
-    least = min((float(r), r.layer, r.head, r.over) for r in found if r.measure == "effective_rank" and not r.over)
-    assert str(least[1]) in row[2].text or least[0] > values[0]
+def test_a_header_may_be_broken_at_underscores() -> None:
+    assert width_of(Grid("", ["row_entropy_normalized"], {"": [[Cell("1")]]}), 0) == len("normalized") + 3
 
 
-def test_matrices_of_one_mask_are_told_apart_by_their_sizes() -> None:
-    from rankscope.report.kinds import told_apart
-
-    names = column(main_grid(told_apart(KINDS["sizes"]())), "matrix")
-    assert len(set(names)) == 6
-    assert names[0] == "n 4 d 2"
-
-
-def test_seeds_of_one_kind_are_means_and_of_several_rows() -> None:
-    one = rs.compare("causal", n=6, d=2, seed=[0, 1, 2]).table
-    grid = main_grid(one)
-    values = [float(r) for r in one if r.measure == "stable_rank"]
-    [row] = [row for row in grid.rows if row[0].text == "stable_rank"]
-    assert row[1].value == pytest.approx(statistics.mean(values), rel=1e-12)
-    assert row[2].value == pytest.approx(statistics.stdev(values), rel=1e-9)
-    assert (row[3].value, row[4].value, row[5].text) == (min(values), max(values), "3")
-    two = rs.compare(["causal", "bidirectional"], n=6, d=2, seed=[0, 1, 2]).table
-    grids = [main_grid(two), *other_grids(two)]
-    assert all(len(grid.rows) == 2 for grid in grids)
-    assert sum(len(grid.header) - 1 for grid in grids) == len({record.measure for record in two})
-    shown = next(cell.text for cell in grids[0].rows[0][1:] if "±" in cell.text)
-    mean, deviation = (float(text.replace("−", "-")) for text in shown.split(" ± "))
-    assert deviation > 0
-    assert abs(mean) > 0
-
-
-def test_a_refused_matrix_has_its_code() -> None:
-    bad, records = refused(1, "bad")
-    grid = main_grid(table([*usual(), *records], [matrix(), bad]))
-    assert {row[2].text for row in grid.rows if row[0].text not in ("sign",)} == {"RS110"}
-
-
-def test_nulls_stand_beside_the_numbers() -> None:
-    found = rs.analyze(rs.synthetic(n=6, d=2, heads=5, layers=2), null=2).table
-    main, *others = main_grid(found), *other_grids(found)
-    assert main.header.count("its null") == 1
-    assert all(grid.header.count("its null") >= 1 for grid in others[:3])
-
-
-def test_a_table_that_is_cut_says_so() -> None:
-    found = several(MOST_ROWS + 20)
-    grid = next(grid for grid in other_grids(found) if grid.header[0] == "matrix")
-    assert len(grid.rows) == MOST_ROWS
-    assert f"The first {MOST_ROWS} of {MOST_ROWS + 20} rows" in grid.note
-
-
-def test_a_study_of_depth_has_its_layers_and_all_networks() -> None:
-    one = rs.depth(n=6, d=2, layers=3, paths=True).table
-    assert column(main_grid(one), "layer") == ["0", "1", "2", "3"]
-    assert [grid.title.split()[0] for grid in other_grids(one)] == ["paths"]
-    several = rs.depth(["bidirectional", "causal"], n=6, d=2, layers=3).table
-    assert [grid.header[0] for grid in other_grids(several)] == ["layer", "layer"]
+def test_a_long_table_is_cut_and_says_so() -> None:
+    rows = words_of([[str(i)] for i in range(MOST_ROWS + 1)])
+    short, long = (cut(Grid("All", ["a"], {"": rows[:count]})) for count in (MOST_ROWS, MOST_ROWS + 1))
+    assert (len(short.rows), short.note) == (MOST_ROWS, "")
+    assert (len(long.rows), long.note[:30]) == (MOST_ROWS, f"The first {MOST_ROWS} of {MOST_ROWS + 1} rows;"[:30])

@@ -22,7 +22,8 @@ import rankscope as rs
 from rankscope.records import Series, Table
 from rankscope.report import table as shown
 from rankscope.report.cells import printable, supported
-from rankscope.report.grid import MOST_ROWS, main_grid
+from rankscope.report.grid import MOST_ROWS
+from rankscope.report.grids import main_grid
 from rankscope.report.kinds import told_apart
 from rankscope.testing.measures import matrices
 from tests.process import strict_json
@@ -152,7 +153,7 @@ def test_markdown_shows_names_as_they_are_written(name: str) -> None:
     label = HOSTILE[name]
     rows, kinds, paragraphs = markdown(shown.to_markdown(beside_others(label)))
     assert kinds <= {"text", "text_special"}
-    assert {len(row) for row in rows} == {6}
+    assert {len(row) for row in rows} == {7}
     assert plain(rows[1][0]) == plain(printable(label))
     rows, kinds, paragraphs = markdown(shown.to_markdown(named(label)))
     assert kinds <= {"text", "text_special"}
@@ -404,7 +405,7 @@ def test_chosen_measures_have_a_column_each_and_of_all_the_main_ones_with_the_ot
     assert len(rows) == 6
     named = said(every).partition("Left out: ")[2].partition(". ")[0].split(", ")
     measures = {record.measure for record in every}
-    assert len(named) == len(measures) - len(header) + 1
+    assert len(named) == len(measures) - len(set(header) - {"matrix", "sign"})
     assert set(named) < measures
     assert not {"rank_exact", "effective_rank"} & set(named)
 
@@ -428,8 +429,8 @@ def test_many_matrices_are_listed_and_not_summed_up() -> None:
 def test_marks_stand_on_what_is_proved_and_the_caption_says_what_they_mean() -> None:
     header, *rows = both(several(6))
     marked = {name for name, *cells in zip(header, *rows, strict=True) if all(text.endswith("ᵖ") for text in cells)}
-    assert marked == {"exact", "log |det|"}
-    assert sum(text.endswith(("ᵖ", "ᵉ")) for row in rows for text in row) == 12
+    assert marked == {"exact", "log |det|", "sign"}
+    assert sum(text.endswith(("ᵖ", "ᵉ")) for row in rows for text in row) == 18
     assert "p: proved, unmarked: estimated." in said(several(6))
     enclosed = [replace(r, guarantee="enclosed") for r in several(6)]
     assert both(table(enclosed, several(6).matrices))[1][1] == "8ᵉ"

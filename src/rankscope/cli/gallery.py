@@ -15,6 +15,7 @@ from rankscope.saved import read
 COMMANDS: Final = (
     "analyze --mask causal --n 128 --d 16 --measure all",
     "compare --mask bidirectional,causal,window:16 --n 64 --d 16 --seeds 0:8",
+    "compare --mask causal --kernel softmax,linear,cosformer --n 128 --d 16 --measure offdiagonal_rank",
     "analyze --n 64 --d 16 --heads 8 --layers 6 --plan heads --ensemble tokens --null",
     "compare --mask causal --kernel softmax,linear --n 32,64,128,256 --d 16 --seeds 0:3",
     "compare --mask bidirectional --n 64 --d 4,8,16,32,64 --scale 0.25,0.5,1,2,4,8",

@@ -26,7 +26,8 @@ from rankscope.report.figure import (
     to_bytes,
     visible,
 )
-from rankscope.report.grid import Grid, main_grid, other_grids, split
+from rankscope.report.grid import Grid, split
+from rankscope.report.grids import main_grid, other_grids
 from rankscope.report.kinds import told_apart
 from rankscope.report.method import Paragraph, method
 from rankscope.report.provenance import in_lines, inputs_of, versions_of, words_of

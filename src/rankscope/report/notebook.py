@@ -7,7 +7,8 @@ from html import escape
 
 from rankscope.records import Table
 from rankscope.report.cells import counted
-from rankscope.report.grid import Cell, Grid, main_grid
+from rankscope.report.grid import Cell, Grid
+from rankscope.report.grids import main_grid
 from rankscope.report.kinds import told_apart
 from rankscope.report.method import remarks
 from rankscope.report.sentences import sentences

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from rankscope.records import Table
 from rankscope.report.cells import printable
-from rankscope.report.grid import Cell, Grid, labels_of
+from rankscope.report.grid import Cell, Grid
 from rankscope.report.kinds import kinds
+from rankscope.report.listings import labels_of
 
 APART: Final = 24
 """Matrices up to which each has a row of its own, with its digest."""

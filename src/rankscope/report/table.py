@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 from rankscope.records import Table
 from rankscope.report.cells import enumerated, parted, printable
 from rankscope.report.descent import networks
-from rankscope.report.grid import Grid, first, listed, main_grid, measures_of, of_kinds
+from rankscope.report.grid import Grid
+from rankscope.report.grids import first, main_grid, measures_of
 from rankscope.report.kinds import kinds, told_apart, varies_seeds
+from rankscope.report.listings import listed, of_kinds
 from rankscope.report.method import remarks
 from rankscope.report.notebook import title_of
 from rankscope.report.terminal import SIDE_BY_SIDE

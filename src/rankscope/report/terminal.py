@@ -25,7 +25,7 @@ from rankscope.report.cells import (
     sign_text,
     value_text,
 )
-from rankscope.report.kinds import Kind, kinds, told_apart, varies_seeds
+from rankscope.report.kinds import told_apart, varies_seeds
 from rankscope.report.sentences import sentences
 
 WIDTH: Final = 80
@@ -74,6 +74,8 @@ def to_text(table: Table, width: int = WIDTH) -> str:
 
         body = by_layer.to_lines(table, width)
     elif varies_seeds(table):
+        from rankscope.report.seeds import seeds
+
         body = seeds(table, width)
     elif len(table.matrices) == 1:
         body = alone(table, width)
@@ -258,56 +260,3 @@ def complaints(table: Table) -> list[str]:
     bad = {record.matrix: record for record in reversed(table.records) if record.status != "ok"}
     labels = {matrix.id: matrix.label for matrix in table.matrices}
     return [printable(f"{labels[i]} was not measured. {bad[i].code}: {bad[i].because}") for i in sorted(bad)]
-
-
-def seeds(table: Table, width: int) -> list[str]:
-    """Several seeds: mean and deviation of each measure over the seeds that have a value, or a row for each kind."""
-    found, count = kinds(table), len({record.seed for record in table})
-    head = common_heading(table).replace("matrices", f"matrices, {counted(count, 'seed')}")
-    if len(found) > SIDE_BY_SIDE:
-        return compared_kinds(table, found, head, width)
-    lines = [line for kind in found for line in block(table, kind)]
-    more = "   sd: sample standard deviation   n: seeds with a value"
-    return [*textwrap.wrap(head, width), *lines, *footer(table, width, more)]
-
-
-def block(table: Table, kind: Kind) -> list[str]:
-    """Each measure of matrices that differ in their seeds: mean, deviation, ends, and the seeds that have a value."""
-    from rankscope.report.grid import unknown
-
-    lines = ["", kind.name, f"  {'':<24}{'mean':>13}{'sd':>11}{'min':>13}{'max':>13}{'n':>4}"]
-    labels = {matrix.id: matrix.label for matrix in table.matrices}
-    for measure, subject in kind.records:
-        both = sum(name == measure for name, _ in kind.records) > 1
-        name, row = shortened(f"{measure} [{subject}]" if both else measure, 22), kind.means.get((measure, subject))
-        if row is None:
-            cell = unknown(kind, measure, subject)
-            lines.append(f"  {name + mark(cell.guarantee):<24}{cell.text:>13}{'':>37}{0:>4}")
-            continue
-        sd = "" if row["sd"] is None else number(row["sd"], 3)
-        mean, low, high = (f"{number(row[each]):>13}" for each in ("mean", "min", "max"))
-        lines.append(f"  {name + mark(kind.guarantee(measure, subject)):<24}{mean}{sd:>11}{low}{high}{row['count']:>4}")
-        of = compared(table, labels, (kind.matrices[0].label, measure, subject))
-        lines += [f"    {name:<22}{value:>13}" for name, value in of]
-    return lines
-
-
-def mark(guarantee: str) -> str:
-    """The mark of a guarantee beside what it is of; nothing where there is none that all seeds have."""
-    return f" {MARKS[guarantee]}" if guarantee else ""
-
-
-def compared_kinds(table: Table, found: list[Kind], head: str, width: int) -> list[str]:
-    """Many kinds of matrices over their seeds: a row each, with mean and deviation of as many measures as fit."""
-    from rankscope.report.by_layer import fitted
-    from rankscope.report.grid import first, measures_of, of_kinds
-
-    names = list(dict.fromkeys([*first(table), *measures_of(table)]))
-    grid = of_kinds(found, names)
-    rows = [[row[0].text, *(cell.text + (mark(cell.guarantee) or "  ") for cell in row[1:])] for row in grid.rows]
-    common = parted([kind.name for kind in found])[0]
-    more = "   mean ± sample standard deviation over seeds"
-    more += "; null with --format csv or json" if any(record.null_count for record in table) else ""
-    lines = [*textwrap.wrap(head + (f"   {common}" if common else ""), width), ""]
-    lines += [*fitted(["", *grid.header[1:]], rows, width), *footer(table, width, more)]
-    return [*lines, *folded(grid.note, width)]
