@@ -46,4 +46,5 @@ def test_a_long_table_is_cut_and_says_so() -> None:
     rows = words_of([[str(i)] for i in range(MOST_ROWS + 1)])
     short, long = (cut(Grid("All", ["a"], {"": rows[:count]})) for count in (MOST_ROWS, MOST_ROWS + 1))
     assert (len(short.rows), short.note) == (MOST_ROWS, "")
-    assert (len(long.rows), long.note[:30]) == (MOST_ROWS, f"The first {MOST_ROWS} of {MOST_ROWS + 1} rows;"[:30])
+    assert len(long.rows) == MOST_ROWS
+    assert long.note.startswith(f"The first {MOST_ROWS} of {MOST_ROWS + 1} rows;")

@@ -12,6 +12,7 @@ import rankscope as rs
 from rankscope.errors import UsageError
 from rankscope.records import Matrix, Record, Table
 from rankscope.report.figure import draw, reading_of, suited, to_bytes
+from rankscope.report.figures.heads import Stack
 from tests.report.readable import assert_readable, marks, words
 from tests.report.synthetic import HOSTILE
 
@@ -161,6 +162,14 @@ def test_no_name_of_a_measure_is_cut() -> None:
         assert all(label.replace("\n", " ").startswith(measure.replace("_", " ")) for label in said), measure
         assert not any("…" in label for label in said)
         assert_readable(figure)
+
+
+def test_seeds_that_disagree_mark_no_head() -> None:
+    far = stack({(0, 0): 20.0, (0, 1): 10.0, (1, 0): 10.0, (1, 1): 10.0}, null_mean=10.0, null_sd=1.0, null_count=9)
+    [one] = [record for record in far.records if (record.layer, record.head) == (0, 0)]
+    assert Stack({(0, 0): [one, one]}).side((0, 0)) == 1
+    assert Stack({(0, 0): [one, replace(one, value=0.0)]}).side((0, 0)) == 0
+    assert Stack({(0, 0): [one, replace(one, value=None)]}).side((0, 0)) == 0
 
 
 def test_masks_are_panels_and_a_plan_is_one_stack() -> None:

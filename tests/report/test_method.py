@@ -36,6 +36,12 @@ def test_only_what_occurs_is_explained() -> None:
     assert "residual" in names(rs.depth(n=6, d=2, layers=2).table)
 
 
+def test_the_seeds_of_nulls_are_counted_from_the_fewest_to_the_most() -> None:
+    two, three = (rs.analyze(rs.synthetic(n=6, d=2), null=count).table for count in (2, 3))
+    assert any("over 3 seeds of matched" in each.text for each in method([three]))
+    assert any("over 2 to 3 seeds of matched" in each.text for each in method([two, three]))
+
+
 def test_what_was_refused_is_named_with_its_reason() -> None:
     bad, records = refused(1, "bad head")
     found = list(method([table([*usual(), *records], [matrix(), bad])]))

@@ -283,6 +283,27 @@ def test_heads_are_compared_with_chance() -> None:
     assert "99.73 %" in said
 
 
+@pytest.mark.parametrize(("value", "where"), [(1.0, "below"), (3.1, "within"), (5.0, "above")])
+def test_one_matrix_is_compared_with_chance(value: float, where: str) -> None:
+    found = [record("effective_rank", value, null_mean=3.0, null_sd=0.1, null_count=10)]
+    assert f"(10 seeds), and it lies {where} the prediction interval of 99.73 % of that" in said(table(found))
+
+
+def test_of_seeds_without_a_value_the_sentence_says_how_many_there_are() -> None:
+    found = [
+        replace(each, seed=seed, value=None if seed and each.measure == "rank_numerical" else each.value)
+        for seed in range(3)
+        for each in usual(seed)
+    ]
+    assert "its numerical rank is 5 for 1 of 3 seeds" in said(table(found, [matrix(seed) for seed in range(3)]))
+
+
+def test_what_is_not_known_is_no_end_of_a_range() -> None:
+    values = [-3.0, -1.0, None, None]
+    found = table([record("logdet", v, matrix=i) for i, v in enumerate(values)], [matrix(i, f"m{i}") for i in range(4)])
+    assert "The log |det|, where it is known (2 of 4), runs from −3 (m0) to −1 (m1)." in said(found)
+
+
 def test_a_small_value_of_a_triangular_matrix_is_not_called_rounding() -> None:
     weights = np.tril(np.random.default_rng(0).random((40, 40))).astype(np.float32)
     weights /= weights.sum(axis=1, keepdims=True)
