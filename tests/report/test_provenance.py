@@ -1,5 +1,6 @@
 """Where numbers come from: inputs, studies and commands, so that they can be made again."""
 
+import re
 import shlex
 from dataclasses import replace
 from typing import Any
@@ -23,7 +24,8 @@ from tests.report.canned import several
 def test_a_command_in_lines_is_the_same_to_a_shell(command: str) -> None:
     lines = in_lines(command).splitlines()
     assert shlex.split(in_lines(command).replace("\\\n", " ")) == shlex.split(command)
-    assert all(len(line) <= WIDE or len(line.split()) <= 3 for line in lines)
+    assert all(len(line) <= WIDE or len(line.split()) <= 4 for line in lines)
+    assert not any(re.search(r" --\w+ \\$", line) for line in lines), "an option keeps its value"
     assert all(line.endswith(" \\") for line in lines[:-1])
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rankscope import __version__
 from rankscope.report.content import Content, cleaned
 from rankscope.report.figure import FALLBACK_FONTS
+from rankscope.report.notebook import raised
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -91,8 +92,7 @@ def powers(text: str) -> "Markup":
     """Text for HTML with its powers of ten as such."""
     from markupsafe import Markup, escape
 
-    found = r"\b10\^(?:(−?\d+(?:\.\d+)?(?:e[+−]?\d+)?)|\(([^()]*)\))"
-    return Markup(re.sub(found, lambda each: f"10<sup>{each[1] or each[2]}</sup>", str(escape(text))))
+    return Markup(raised(str(escape(text))))
 
 
 def compiled(files: dict[str, bytes], **options: Any) -> Any:

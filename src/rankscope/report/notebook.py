@@ -3,6 +3,7 @@
 Text that came from data is escaped; nothing is computed here.
 """
 
+import re
 from html import escape
 
 from rankscope.records import Table
@@ -23,9 +24,9 @@ def to_html(table: Table) -> str:
     said = " ".join(sentences(table))
     parts = [
         f"<p><strong>{escape(title_of(table))}</strong></p>",
-        *([f"<p>{escape(said)}</p>"] if said else []),
+        *([f"<p>{raised(escape(said))}</p>"] if said else []),
         grid_html(main_grid(table)),
-        *(f"<p>{escape(remark.text)}</p>" for remark in remarks(table)),
+        *(f"<p>{raised(escape(remark.text))}</p>" for remark in remarks(table)),
     ]
     return "".join(parts)
 
@@ -65,4 +66,10 @@ def grid_html(grid: Grid) -> str:
 def shown(cell: Cell, grid: Grid) -> str:
     """The text of a cell with the mark of its guarantee, where no column of the table says it."""
     marked = cell.guarantee in ("proved", "enclosed") and not grid.why
-    return escape(cell.text) + (f"<sup>{cell.guarantee[0]}</sup>" if marked else "")
+    return raised(escape(cell.text)) + (f"<sup>{cell.guarantee[0]}</sup>" if marked else "")
+
+
+def raised(text: str) -> str:
+    """HTML in which powers of ten, written as 10^−3 or 10^(−13400 ± 2800), are set as such."""
+    power = r"\b10\^(?:(−?\d+(?:\.\d+)?(?:e[+−]?\d+)?)|\(([^()]*)\))"
+    return re.sub(power, lambda found: f"10<sup>{found[1] or found[2]}</sup>", text)

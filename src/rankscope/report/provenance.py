@@ -91,8 +91,12 @@ def in_lines(command: str) -> str:
         words = [shlex.quote(word) for word in shlex.split(command)]
     except ValueError:  # a file may hold anything in the place of a command
         return command
+    joined: list[str] = []
+    for before, word in zip(["", *words], words, strict=False):
+        follows = before.startswith("--") and not word.startswith("-")  # an option keeps its value
+        joined = [*joined[:-1], f"{joined[-1]} {word}"] if follows else [*joined, word]
     lines = [""]
-    for word in words:
+    for word in joined:
         if lines[-1] and len(lines[-1]) + len(word) + 3 > WIDE:
             lines[-1] += " \\"
             lines.append("  " + word)

@@ -10,7 +10,8 @@ Hatched cell: the value of this head is not known.
 
 Triangle: a head that is unlike matched random attention, above it where the triangle points up, below it where it
 points down; with several seeds, each of them is. It lies outside of the interval in which one more random matrix would
-lie with a chance of 99.73 %, by the seeds of its null; of many heads, 1 of 370 lies outside by chance.
+lie with a chance of 99.73 %, by the seeds of its null, were these normally distributed: of many heads, 1 of 370 then
+lies outside by chance. Counts are not, and none is marked.
 """
 
 import math
