@@ -187,6 +187,13 @@ def test_the_same_command_writes_the_same_bytes(written: tuple[Ended, dict[str, 
     assert differing == []
 
 
+@pytest.mark.parametrize("command", [CAUSAL, ("compare", "--n", "6", "--d", "2"), ("depth", "--n", "6", "--d", "2")])
+def test_of_two_figures_none_is_lost_without_a_word(command: tuple[str, ...], tmp_path: Path) -> None:
+    done = called(*command, "-q", "--figure", "spectrum", "--figure", "cumulative", "-o", tmp_path / "a.svg")
+    assert (done.status, list(tmp_path.iterdir())) == (2, [])
+    assert done.stderr.startswith("rankscope: RS003: --figure spectrum and --figure cumulative.")
+
+
 def test_a_figure_can_be_forced_into_a_document(tmp_path: Path) -> None:
     done = called(*CAUSAL, "-q", "--figure", "spectrum", "-o", tmp_path / "a.svg", "-o", tmp_path / "b.html")
     assert (done.status, done.everything) == (0, "")

@@ -95,6 +95,15 @@ def test_seeds_of_one_kind_are_means_and_of_several_rows() -> None:
     assert abs(mean) > 0
 
 
+def test_what_is_only_bounded_is_sorted_by_its_bound() -> None:
+    linear = rs.compare(["bidirectional", "causal"], kernel="linear", n=[6, 8, 10], d=2).table
+    grid = main_grid(linear)
+    exact, logs = ([row[grid.header.index(name)] for row in grid.rows] for name in ("exact", "log |det|"))
+    assert {cell.value for cell in exact if cell.text == "≤ 2"} == {2.0}
+    assert all((cell.value == -1e308) == (cell.text == "−∞") for cell in logs)
+    assert any(cell.text == "−∞" for cell in logs)
+
+
 def test_a_refused_matrix_has_its_code() -> None:
     bad, records = refused(1, "bad")
     grid = main_grid(table([*usual(), *records], [matrix(), bad]))

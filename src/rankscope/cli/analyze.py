@@ -84,6 +84,7 @@ def analyze(
     from rankscope.report.save import wants_pictures
     from rankscope.study import Source, Study
 
+    shown = o.one("--figure", figure)
     o.run_plugins(plugin)
     made: dict[str, Any] = {
         "n": n, "d": d, "mask": mask, "kernel": kernel, "position": position, "scale": scale, "heads": heads,
@@ -109,13 +110,13 @@ def analyze(
         certify=certificate is not None,
         null=o.null_count(null, null_seeds),
         null_d=of_null,
-        pictures=wants_pictures(output, figure),
+        pictures=wants_pictures(output, shown),
     )
     showing = Showing(
         command=o.command_of(context),
         format=format,
         outputs=output,
-        figure=figure,
+        figure=shown,
         require=require,
         certificate=certificate,
         quiet=quiet,

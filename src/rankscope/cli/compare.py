@@ -80,6 +80,7 @@ def compare(
     from rankscope.report.save import wants_pictures
     from rankscope.study import Study
 
+    shown = o.one("--figure", figure)
     o.run_plugins(plugin)
     made = {
         "init": init, "shared": shared or None, "heads": heads, "kv_heads": kv_heads, "layers": layers,
@@ -106,13 +107,13 @@ def compare(
         numerics,
         blas_threads,
         null=o.null_count(null, null_seeds),
-        pictures=wants_pictures(output, figure),
+        pictures=wants_pictures(output, shown),
     )
     showing = Showing(
         command=o.command_of(context),
         format=format,
         outputs=output,
-        figure=figure,
+        figure=shown,
         require=require,
         quiet=quiet,
         verbose=verbose,

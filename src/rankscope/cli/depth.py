@@ -178,7 +178,7 @@ def depth(
         command=o.command_of(context),
         format=format,
         outputs=output,
-        figure=figure,
+        figure=o.one("--figure", figure),
         quiet=quiet,
         verbose=verbose,
         timing=timing,

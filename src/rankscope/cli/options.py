@@ -145,7 +145,8 @@ Output = Annotated[
     ),
 ]
 Figure = Annotated[
-    str | None, typer.Option(help="The figure that -o writes: see 'rankscope list figures'.", rich_help_panel=OUTPUT)
+    list[str] | None,
+    typer.Option(help="The figure that -o writes: see 'rankscope list figures'.", rich_help_panel=OUTPUT),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing on stdout.", rich_help_panel=OUTPUT)]
 Verbose = Annotated[
@@ -201,6 +202,13 @@ def run_plugins(paths: list[Path] | None) -> None:
 
 SHOWING = ("format", "output", "figure", "quiet", "verbose", "timing", "workers", "debug")
 """Options that say what is shown, written and logged, and by how many threads, but do not change a number."""
+
+
+def one(flag: str, values: list[str] | None) -> str | None:
+    """The one value of an option that is refused where it is given several times, instead of being lost but once."""
+    if values is not None and len(values) > 1:
+        raise error("RS003", " and ".join(f"{flag} {value}" for value in values), "give one of them at a time")
+    return values[0] if values else None
 
 
 def command_of(context: typer.Context) -> str:

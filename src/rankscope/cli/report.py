@@ -23,7 +23,7 @@ Output = Annotated[
     ),
 ]
 Figure = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(help="Only this figure: see 'rankscope list figures'; .svg, too.", rich_help_panel=o.OUTPUT),
 ]
 Gallery = Annotated[
@@ -53,22 +53,23 @@ def report(
     if not output:
         raise error("RS003", "a report without a file", "add -o FILE with the suffix .pdf, .html or .png")
     o.set_threads(1)
+    shown = o.one("--figure", figure)
     from rankscope.report.reports import check_report, of_files, table_of, write, write_gallery
     from rankscope.report.save import to_text
     from rankscope.saved import merged
 
     for path in output:
-        check_report(path, figure)
+        check_report(path, shown)
     if gallery:
         from rankscope.cli.gallery import examples
 
         tables = list(examples())
-        made = [(path, write_gallery(tables, path, figure)) for path in output]
+        made = [(path, write_gallery(tables, path, shown)) for path in output]
     else:
         tables = merged([table_of(path) for path in results or []], [path.name for path in results or []])
         with of_files(results or []):
             text = "\n".join(to_text(table, "table") for table in tables)
-            made = [(path, write(tables, path, figure)) for path in output]
+            made = [(path, write(tables, path, shown)) for path in output]
         if not quiet:
             sys.stdout.buffer.write(text.encode())
             sys.stdout.flush()

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 from rankscope.records import Matrix, Record, Table
 from rankscope.report.cells import compact, null_text, number, parted, printable, sign_text, supported, value_text
@@ -13,6 +13,9 @@ from rankscope.report.kinds import Kind
 from rankscope.report.sentences import spread
 from rankscope.report.terminal import SHORT, compared, groups_of, heading_of
 
+BELOW_ALL: Final = -1e308
+"""The place of the logarithm of zero among numbers."""
+
 
 def cell_of(record: Record | None, matrix: Matrix) -> Cell:
     """The value of a record, or what is known instead of it; nothing for none."""
@@ -20,7 +23,14 @@ def cell_of(record: Record | None, matrix: Matrix) -> Cell:
         return Cell("")
     if record.status != "ok":
         return Cell(record.code or "refused")
-    return Cell(compact(record, matrix)[:-2], record.guarantee, record.value)
+    return Cell(compact(record, matrix)[:-2], record.guarantee, place_of(record))
+
+
+def place_of(record: Record) -> float | None:
+    """By what a record is sorted: its value, or else the bound that is known of it."""
+    if record.measure == "logdet" and record.sign == 0:
+        return BELOW_ALL
+    return next((float(each) for each in (record.value, record.high, record.low) if each is not None), None)
 
 
 def labels_of(matrices: Sequence[Matrix]) -> list[str]:
@@ -152,7 +162,7 @@ def unknown(kind: Kind, measure: str, subject: str) -> Cell:
     if record is None:
         return Cell("—" if (measure, subject) not in kind.records else "not known")
     text = value_text(record, kind.matrices[0])
-    return Cell(text, "" if text == "—" else record.guarantee)
+    return Cell(text, "" if text == "—" else record.guarantee, place_of(record))
 
 
 def listing(names: Iterable[str]) -> str:
