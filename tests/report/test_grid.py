@@ -38,8 +38,10 @@ def test_reasons_are_never_parted() -> None:
     assert split(grid) == [grid]
 
 
-def test_a_header_may_be_broken_at_underscores() -> None:
-    assert width_of(Grid("", ["row_entropy_normalized"], {"": [[Cell("1")]]}), 0) == len("normalized") + 3
+def test_a_column_is_as_wide_as_its_header_and_its_numbers() -> None:
+    assert width_of(Grid("", ["row_entropy"], {"": [[Cell("1")]]}), 0) == len("row_entropy") + 3
+    assert width_of(Grid("", ["a"], {"": [[Cell("1.5 ± 0.2")]]}), 0) == len("1.5 ± 0.2") + 3
+    assert width_of(Grid("", ["a"], {}), 0) == 4
 
 
 def test_a_long_table_is_cut_and_says_so() -> None:

@@ -142,7 +142,7 @@ def test_signs_of_determinants_stand_beside_their_logarithms() -> None:
     grid = main_grid(seeds)
     by_seed = Counter(int(np.linalg.slogdet(dense(5, 2, seed)).sign) for seed in range(4))
     assert [row[2].text for row in grid.rows][1] == "+1"
-    said = ", ".join(f"{sign:+d} of {by_seed[sign]}".replace("-", "−") for sign in (1, -1) if by_seed[sign])
+    said = ", ".join(f"{sign:+d} ({by_seed[sign]})".replace("-", "−") for sign in (1, -1) if by_seed[sign])
     assert sorted(grid.rows[0][2].text.split(", ")) == sorted(said.split(", ")) or len(by_seed) == 1
 
 

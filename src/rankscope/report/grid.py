@@ -1,6 +1,5 @@
 """A table of a document: cells under a header, in groups, and as many of its columns as a page has room for."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -65,9 +64,8 @@ def split(grid: Grid) -> list[Grid]:
 
 
 def width_of(grid: Grid, place: int) -> int:
-    """The letters that a column takes on a line; a header may be broken at its spaces and underscores."""
-    header = max(map(len, re.split(r"(?<=[\s_])", grid.header[place])))
-    return max([header, *(len(row[place].text) for row in grid.rows)]) + 3
+    """The letters that a column takes on a line, those of its header among them, and the space to the next."""
+    return max(len(grid.header[place]), *(len(row[place].text) for row in grid.rows), 0) + 3
 
 
 def part_of(grid: Grid, places: Sequence[int], number: int) -> Grid:

@@ -147,7 +147,7 @@ def signs_of(kind: Kind, subject: str) -> Cell:
     counts = Counter(sign_text(record) for record in kind.records.get(("logdet", subject), []))
     if len(counts) < 2:
         return Cell("".join(counts), kind.guarantee("logdet", subject))
-    return Cell(", ".join(f"{sign} of {count}" for sign, count in sorted(counts.items())))
+    return Cell(", ".join(f"{sign} ({count})" for sign, count in sorted(counts.items())))
 
 
 def counted_spread(row: dict[str, Any], kind: Kind) -> str:
