@@ -289,6 +289,19 @@ def test_several_tables_are_parts_of_one_document() -> None:
     assert standards(to_pdf(content_of([REAL, KINDS["depth"]()], text="none"))[0])
 
 
+def test_what_was_typed_and_what_was_made_in_python_both_stand_at_the_end() -> None:
+    typed = replace(REAL, command="rankscope analyze --mask causal --n 24 --d 6")
+    both = Page(to_html(content_of([typed, KINDS["depth"]()], text="path"))).text
+    assert "rankscope analyze --mask causal --n 24 --d 6" in both
+    assert "Another result was made in Python; this is its study. kind stack · n 12" in both
+    alone = page_of(REAL).text
+    assert "The result was made in Python; this is its study." in alone
+    neither = page_of(replace(REAL, study={})).text
+    assert "holds neither the command nor the study" in neither
+    for found in (typed, REAL, replace(REAL, study={})):
+        assert standards(pdf_of(found))
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_every_spectrum_makes_a_document(name: str) -> None:
     content = content_of([TABLES[name]()], text="none")
