@@ -507,3 +507,9 @@ def test_series_are_in_no_table() -> None:
     with_series = table(usual(), series=[Series(0, "singular_values", [1], [123456.75], [0.0])])
     for text in (shown.to_csv(with_series), shown.to_markdown(with_series)):
         assert "123456.75" not in text
+
+
+def test_a_power_with_a_deviation_is_one_in_latex_and_what_looks_like_it_is_inert() -> None:
+    assert shown.in_latex("10^(−13400 ± 2800)") == r"$10^{-13400 \pm 2800}$"
+    assert shown.in_latex("10^−2.5e−04") == r"$10^{-2.5\cdot 10^{-4}}$"
+    assert "\\input" not in shown.in_latex(r"10^(\input{x})")

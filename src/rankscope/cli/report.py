@@ -68,11 +68,10 @@ def report(
     else:
         tables = merged([table_of(path) for path in results or []], [path.name for path in results or []])
         with of_files(results or []):
-            text = "\n".join(to_text(table, "table") for table in tables)
+            text = "" if quiet else "\n".join(to_text(table, "table") for table in tables)
             made = [(path, write(tables, path, shown)) for path in output]
-        if not quiet:
-            sys.stdout.buffer.write(text.encode())
-            sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.flush()
     for path, (written, notes) in made:
         pages = f" (pages 1 to {len(written)})" if len(written) > 1 else ""
         if not quiet:

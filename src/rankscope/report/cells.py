@@ -1,11 +1,15 @@
 """What one record looks like to people: its value, or what is known instead of it, its mark, and its reason."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any, Final
 
 from rankscope.records import Matrix, Number, Record, Table
+
+POWER: Final = re.compile(r"\b10\^(−?\d+(?:\.\d+)?(?:e[+−]?\d+)?|\(−?\d[\d.e+−]* ± \d[\d.e+−]*\))")
+"""A power of ten as our own words have it, 10^−3 or 10^(−13400 ± 2800), with its exponent."""
 
 MARKS: Final = {"proved": "p", "enclosed": "e", "estimated": " "}
 

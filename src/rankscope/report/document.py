@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -111,7 +111,7 @@ def drawings(content: Content) -> dict[str, str]:
 
 def data_of(content: Content) -> dict[str, Any]:
     """A document as plain data with clean text; its drawings, which are no text, stand apart."""
-    data = asdict(replace(content, notes=[]))
+    data = asdict(content)
     data["glossary"] = {name: entry._asdict() for name, entry in content.glossary.items()}
     for part in data["parts"]:
         for picture in part["pictures"]:

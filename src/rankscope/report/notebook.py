@@ -3,11 +3,10 @@
 Text that came from data is escaped; nothing is computed here.
 """
 
-import re
 from html import escape
 
 from rankscope.records import Table
-from rankscope.report.cells import counted
+from rankscope.report.cells import POWER, counted
 from rankscope.report.grid import Cell, Grid
 from rankscope.report.grids import main_grid
 from rankscope.report.kinds import told_apart
@@ -70,6 +69,5 @@ def shown(cell: Cell, grid: Grid) -> str:
 
 
 def raised(text: str) -> str:
-    """HTML in which powers of ten, written as 10^−3 or 10^(−13400 ± 2800), are set as such."""
-    power = r"\b10\^(?:(−?\d+(?:\.\d+)?(?:e[+−]?\d+)?)|\(([^()]*)\))"
-    return re.sub(power, lambda found: f"10<sup>{found[1] or found[2]}</sup>", text)
+    """HTML in which powers of ten are set as such."""
+    return POWER.sub(lambda found: f"10<sup>{found[1].strip('()')}</sup>", text)

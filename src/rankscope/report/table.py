@@ -15,7 +15,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from rankscope.records import Table
-from rankscope.report.cells import enumerated, parted, printable
+from rankscope.report.cells import POWER, enumerated, parted, printable
 from rankscope.report.descent import networks
 from rankscope.report.grid import Grid
 from rankscope.report.grids import first, main_grid, measures_of
@@ -34,9 +34,6 @@ LONGEST_TABULAR: Final = 40
 
 LIGATURE: Final = re.compile(r"(?<=[-`',!?])(?=[-`',])")
 """Where two signs of ASCII would become another one: -- a dash, !` a mark of Spanish."""
-
-POWER: Final = re.compile(r"10\^(−?\d+(?:\.\d+)?(?:e[+−]\d+)?)")
-"""A power of ten, as our own words have it."""
 
 EXPONENT: Final = re.compile(r"e\+?(-?)0*(\d+)")
 TIMES: Final = r"\\cdot 10^{\1\2}"
@@ -190,7 +187,8 @@ def in_latex(text: str) -> str:
         return "".join(LATEX.get(c, c if c.isascii() or c in LETTERS else f"U+{ord(c):04X}") for c in piece)
 
     pieces = POWER.split(unicodedata.normalize("NFC", text))
-    powers = (f"$10^{{{EXPONENT.sub(TIMES, piece.replace('−', '-'))}}}$" for piece in pieces[1::2])
+    exponents = (piece.strip("()").replace("−", "-").replace("±", r"\pm") for piece in pieces[1::2])
+    powers = (f"$10^{{{EXPONENT.sub(TIMES, piece)}}}$" for piece in exponents)
     plain = ("{}".join(map(inert, LIGATURE.split(piece))) for piece in pieces[::2])
     return "".join(part for both in zip_longest(plain, powers, fillvalue="") for part in both)
 

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from rankscope.report import cells
 from rankscope.report.figures._curve import Array, Curve, Flags
 from rankscope.report.figures._text import PALE, Entry, remark
 
@@ -37,5 +38,4 @@ def only(numbers: Array, wanted: Flags) -> Array:
 
 def counted(flags: Flags) -> str:
     """`1 value`, `2 values`."""
-    number = int(flags.sum())
-    return f"{number} value" if number == 1 else f"{number} values"
+    return cells.counted(int(flags.sum()), "value")

@@ -7,8 +7,10 @@ below the axes, so that it hides nothing whatever the curves are, and the remark
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import ScaledTranslation
@@ -197,6 +199,12 @@ def inscribe_folded(artist: Text, content: str, width: float) -> int:
         lines.append(artist.get_text())
     artist.set_text("\n".join(filter(None, lines)))
     return 2 if lines[1] else 1
+
+
+def ink_on(colours: ScalarMappable, value: float) -> str:
+    """Nearly black or white, whichever is read on the colour of a value."""
+    [[red, green, blue, _]] = colours.to_rgba(np.array([value]))
+    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else INK
 
 
 def number(value: float) -> str:

@@ -28,6 +28,7 @@ from matplotlib.patches import Circle, Rectangle
 
 from rankscope.errors import error
 from rankscope.records import Matrix, Record, Series, Table
+from rankscope.report.cells import counted
 from rankscope.report.figure import inscribe
 from rankscope.report.figures._curve import Array, label_of, record_of
 from rankscope.report.figures._laws import weight_spread
@@ -208,7 +209,7 @@ def entries_of(table: Table, planes: Sequence[Plane], shown: Sequence[Plane], na
     circle = Line2D([], [], linestyle="-", marker="", color=PALE, linewidth=0.8)
     if len(shown) == 1:
         kind, ends = kind_of(shown[0]), ends_of(shown[0])
-        entries = [Entry(dots, "", f"{counted(len(shown[0].real))}{kind}"), Entry(ring, "", ends)]
+        entries = [Entry(dots, "", f"{counted(len(shown[0].real), 'eigenvalue')}{kind}"), Entry(ring, "", ends)]
     else:
         facts = [f": {ends_of(plane)}{kind_of(plane)}" for plane in shown]
         entries = [Entry(dots, "", "eigenvalues"), Entry(ring, "", "λ₁")]
@@ -224,11 +225,6 @@ def entries_of(table: Table, planes: Sequence[Plane], shown: Sequence[Plane], na
         words = f"{missing} of {len(table.matrices)} matrices without eigenvalues"
         entries.append(remark("", because, words + ": " * bool(because)))
     return entries
-
-
-def counted(number: int) -> str:
-    """`1 eigenvalue`, `2 eigenvalues`."""
-    return f"{number} eigenvalue{'s' * (number != 1)}"
 
 
 def kind_of(plane: Plane) -> str:

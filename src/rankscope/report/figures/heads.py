@@ -36,7 +36,6 @@ from rankscope.registry import nearest
 from rankscope.report.cells import counted
 from rankscope.report.chance import side_of
 from rankscope.report.figure import inscribe, width_of
-from rankscope.report.figures._curve import Array
 from rankscope.report.figures._many import STACK, stack_of
 from rankscope.report.figures._text import (
     GREY,
@@ -46,6 +45,7 @@ from rankscope.report.figures._text import (
     Entry,
     common_facts,
     in_words,
+    ink_on,
     inscribe_folded,
     remark,
     shape_of,
@@ -220,7 +220,7 @@ def draw_cells(axes: Axes, stack: Stack, scale: ScalarMappable, width: float, he
             hatched.set_gid("hatched-cell")
             axes.add_patch(hatched)
             continue
-        ink = ink_on(scale.to_rgba(np.array([mean]))[0])
+        ink = ink_on(scale, mean)
         texts.append(axes.text(column + 0.5, row + 0.54, brief(mean), ha="center", va="center", color=ink, fontsize=7))
         if (null := nulls[place]) is not None:
             note = axes.text(column + 0.5, row + 0.74, f"null {brief(null)}", ha="center", va="center", color=ink)
@@ -248,12 +248,6 @@ def draw_side(axes: Axes, side: int, right: float, top: float, ink: str, size: f
         mark.set_transform(
             mark.get_transform() + ScaledTranslation(-size / 5 / 72, -size / 5 / 72, axes.figure.dpi_scale_trans)
         )
-
-
-def ink_on(colour: Array) -> str:
-    """White on dark colours, else nearly black."""
-    red, green, blue, _ = colour
-    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else INK
 
 
 def brief(value: float) -> str:

@@ -40,7 +40,7 @@ from rankscope.report.figures._sizes import (
     set_ticks,
     short_kinds,
 )
-from rankscope.report.figures._text import SMALL, WIDTH, Entry, in_words, remark
+from rankscope.report.figures._text import SMALL, WIDTH, Entry, in_words, ink_on, remark
 
 PLACE = 35
 MOST = 6  # panels
@@ -128,12 +128,6 @@ def colours_of(cells: Sequence[Array]) -> ScalarMappable:
     return ScalarMappable(Normalize(low - room, high + room), matplotlib.colormaps["cividis"].resampled(SHADES))
 
 
-def ink(colours: ScalarMappable, value: float) -> str:
-    """Black or white, whichever is read on the colour of a value."""
-    [[red, green, blue, _]] = colours.to_rgba(np.array([value]))
-    return "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
-
-
 def cells_of(samples: Sequence[Sample], xs: Sequence[float], ys: Sequence[float], *, full: bool) -> Array:
     """The mean in each cell, a row for each d/n; NaN where nothing is known."""
     found: dict[tuple[int, int], list[float]] = {}
@@ -178,7 +172,7 @@ def write_numbers(axes: Axes, xs: Sequence[float], ys: Sequence[float], cells: A
             if math.isfinite(value):
                 text = f"{value:.2f}" if abs(value) < 10 else f"{value:.3g}"
                 axes.text(x, y, text.replace("-", "−"), ha="center", va="center", fontsize=SMALL - 1,
-                          color=ink(colours, value), gid="numbers")  # fmt: skip
+                          color=ink_on(colours, value), gid="numbers")  # fmt: skip
 
 
 def what_else(
