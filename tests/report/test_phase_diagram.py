@@ -105,7 +105,7 @@ def test_numbers_are_those_of_the_cells() -> None:
     assert [text.get_text() for text in texts] == [f"{value:.2f}" for value in values]
     for text in texts:
         assert text.get_color() in ("#222222", "white")
-    assert {text.get_color() for text in texts} == {"black", "white"}
+    assert {text.get_color() for text in texts} == {"#222222", "white"}
     assert not [text for text in drawn("entropy").axes[0].texts if text.get_gid() == "numbers"]
 
 
