@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from rankscope.deep import depth as depth
     from rankscope.errors import InputError as InputError
     from rankscope.errors import RankscopeError as RankscopeError
+    from rankscope.generators.capture.capturing import Capture as Capture
+    from rankscope.generators.capture.capturing import capture as capture
     from rankscope.generators.ensembles import Ensemble as Ensemble
     from rankscope.generators.ensembles import ensemble as ensemble
     from rankscope.generators.network import Stack as Stack
@@ -93,6 +95,7 @@ HOMES = {
         "ResourceError",
         "UsageError",
     ],
+    "generators.capture.capturing": ["Capture", "capture"],
     "generators.ensembles": ["Ensemble", "ensemble"],
     "generators.network": ["Stack"],
     "generators.stack": ["Synthetic", "synthetic"],

@@ -47,8 +47,10 @@ class Reading:
 class Matrix:
     """One row of `matrices`: where a matrix comes from. `digest` is the SHA-256 of the numbers that made it.
 
-    `notes` say what was done to it that its reader should know, such as rows that see nothing. `network` says which
-    network the row stands for, in a study of depth.
+    `notes` say what was done to it that its reader should know, such as rows that see nothing. `stack` names the heads
+    of a model that belong together, and `fidelity` says how far the matrix is from what that model computed: the largest
+    |P·V − out| over the largest |out|, or the largest difference of weights. `network` says which network the row
+    stands for, in a study of depth.
     """
 
     id: int
@@ -67,6 +69,8 @@ class Matrix:
     digest: str | None = None
     notes: tuple[str, ...] = ()
     ensemble: str | None = None
+    stack: str | None = None
+    fidelity: float | None = None
     network: Mapping[str, Any] | None = None
 
     @property

@@ -135,6 +135,13 @@ def sink(logit: float = 1.0) -> ScoreKernel:
 
 
 @kernel
+def softcap(cap: float = 50.0) -> ScoreKernel:
+    """Softmax of scores that are softly capped: cap · tanh(s / cap) (Gemma 2, Gemma Team 2024)."""
+    above_zero("softcap", cap)
+    return ScoreKernel(f"softcap:{typed(cap)}", partial(capped, cap=cap))
+
+
+@kernel
 def sigmoid() -> ScoreKernel:
     """1 / (1 + n·exp(−s)), n the keys that a query sees; rows are not divided by sums (Ramapuram et al. 2024)."""
     return ScoreKernel("sigmoid", log_sigmoid, divided=False)
@@ -163,6 +170,13 @@ def log_seen(scores: Any) -> Any:
     import numpy as np
 
     return np.log(np.maximum(np.count_nonzero(scores > -math.inf, axis=1), 1))[:, None]
+
+
+def capped(scores: Any, cap: float) -> Any:
+    """cap · tanh(s / cap), and −∞ where a key is hidden."""
+    import numpy as np
+
+    return np.where(scores > -math.inf, cap * np.tanh(scores / cap), -math.inf)
 
 
 def log_sigmoid(scores: Any) -> Any:

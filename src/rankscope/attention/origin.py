@@ -16,7 +16,9 @@ class Limit:
 class Origin:
     """Where a matrix comes from: the columns of `records.Matrix` that do not depend on its numbers, and its place.
 
-    `limits` hold, by measure, what theory says of large matrices of this kind.
+    `stack` names the heads that belong together, layer by layer, whatever else they differ in: the encoder of a model,
+    or its decoder; empty where there is one. `fidelity` says of a captured head how far its matrix is from what the
+    model computed. `limits` hold, by measure, what theory says of large matrices of this kind.
     """
 
     label: str = "array"
@@ -36,4 +38,6 @@ class Origin:
     seed: int | None = None
     notes: tuple[str, ...] = ()
     ensemble: str | None = None
+    stack: str | None = None
+    fidelity: float | None = None
     limits: Mapping[str, Limit] = field(default_factory=dict)

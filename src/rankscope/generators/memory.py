@@ -27,9 +27,11 @@ class InMemory:
 
 
 def in_memory(matrices: Any) -> list[Job]:
-    """A job for each matrix of operators, arrays, or a list of either."""
+    """A job for each matrix of operators, arrays, a list of either, or a source such as a capture."""
     if isinstance(matrices, Operator):
         return [Job(matrices.origin, matrices.shape, lambda: matrices)]
+    if hasattr(matrices, "work"):
+        return list(matrices.work().jobs)
     if isinstance(matrices, list | tuple) and any(hasattr(each, "shape") for each in matrices):
         return [job for number, each in enumerate(matrices) for job in one_of(number, each)]
     return [Job(each[2], each[0].shape, partial(bare, *each)) for each in slices(matrices)]

@@ -1,0 +1,183 @@
+"""From a call of attention to a captured layer: what is kept of it, and how far that is from what the model made."""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from rankscope.arrays import Float64
+from rankscope.generators.capture.interception import Call, Fused, Written
+from rankscope.generators.capture.layer import Layer, of_head, visible
+from rankscope.generators.capture.names import Site
+from rankscope.generators.capture.scored import Product, hidden, product_of, sinks_of
+
+Tensor = torch.Tensor
+
+TINY: Final = 1e-300
+"""What keeps a quotient finite where a model's output is zero."""
+
+
+def layer_of(call: Call, site: Site, module: Any, keep_scores: bool) -> Layer | None:
+    """The layer that a call is; None for one whose scores would have to be kept and are not."""
+    if isinstance(call, Fused):
+        return of_fused(call, site)
+    return of_written(call, site, module, keep_scores)
+
+
+def kept(tensor: Tensor) -> Tensor:
+    """A copy of a tensor's numbers in the host's memory, apart from the model's graph."""
+    return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+
+
+def four(tensor: Tensor) -> Tensor:
+    """A tensor of two or more axes as batch × heads × tokens × numbers; further axes before are texts."""
+    if tensor.dim() > 4:
+        return tensor.flatten(0, tensor.dim() - 4)
+    while tensor.dim() < 4:
+        tensor = tensor[None]
+    return tensor
+
+
+def of_fused(call: Fused, site: Site) -> Layer:
+    """The layer of a fused call: its weights were never held, so that its output says whether they are these."""
+    query, key, value, out = (four(each.detach()) for each in (call.query, call.key, call.value, call.out))
+    batch = max(query.shape[0], key.shape[0])
+    query, key, value = (each.expand(batch, *each.shape[1:]) for each in (query, key, value))
+    mask = None if call.mask is None else four(call.mask.detach())
+    scale = 1 / math.sqrt(query.shape[-1]) if call.scale is None else float(call.scale)
+    heads = query.shape[1]
+    fidelity = np.full((batch, heads), math.nan)
+    if call.dropout == 0:
+        for b in range(batch):
+            size = max(float(out[b].abs().max()) if out[b].numel() else 0.0, TINY)
+            for h in range(heads):
+                added = None if mask is None else of_head(mask, b, h)
+                own = key[b, h // (heads // key.shape[1])], value[b, h // (heads // value.shape[1])]
+                fidelity[b, h] = missed(query[b, h], *own, out[b, h], added, call.causal, scale) / size
+    held = None if mask is None else mask.to("cpu")
+    return Layer(site, kept(query), kept(key), None, held, call.causal, scale, None, None, fidelity, "output")
+
+
+def missed(
+    query: Tensor, key: Tensor, value: Tensor, out: Tensor, added: Tensor | None, causal: bool, scale: float
+) -> float:
+    """max |P·V − out| over the queries that see a key, P in float64."""
+    scores = scale * (query.double() @ key.double().T)
+    if added is not None or causal:
+        seen, bias = visible(scores.cpu().numpy(), added, causal)
+        scores = scores if bias is None else scores + torch.from_numpy(bias).to(scores.device)
+        scores = scores.masked_fill(~torch.from_numpy(seen).to(scores.device), -math.inf)
+    made = torch.softmax(scores, dim=-1) @ value.double()
+    away = (made - out.double()).abs().nan_to_num(nan=0.0)  # queries that see nothing
+    return float(away.max()) if away.numel() else 0.0
+
+
+def of_written(call: Written, site: Site, module: Any, keep_scores: bool) -> Layer | None:
+    """The layer of attention that a model writes out: its weights are there to be compared with."""
+    scores, weights = (split(each.detach(), call.heads) for each in (call.scores, call.weights))
+    own = scores[..., : call.columns]
+    found = product_of(call, own, module)
+    sinks = None
+    if call.columns < scores.shape[-1]:
+        sinks = None if found is None else sinks_of(scores, found, module)
+        found = found if sinks is not None else None
+        if sinks is None and keep_scores:
+            sinks = []
+    if found is None and not keep_scores:
+        return None
+    fidelity = np.array(
+        [
+            [distance(own[b, h], weights[b, h][..., : call.columns], found, b, h, sinks) for h in range(own.shape[1])]
+            for b in range(own.shape[0])
+        ]
+    )
+    if found is None:
+        if sinks is not None:  # a sink that is no one number for each head: the weights are those of the scores and it
+            return None
+        return Layer(site, None, None, kept(own), kept_mask(own), False, 1.0, None, None, fidelity, "weights")
+    mask = kept_mask(own)
+    return Layer(
+        site, kept(found.query), kept(found.key), None, mask, False, found.scale, found.cap, sinks, fidelity, "weights"
+    )
+
+
+def split(tensor: Tensor, heads: int | None) -> Tensor:
+    """Scores or weights as batch × heads × n × m."""
+    if tensor.dim() == 3 and heads and tensor.shape[0] % heads == 0:
+        return tensor.reshape(-1, heads, *tensor.shape[1:])
+    return four(tensor)
+
+
+def kept_mask(scores: Tensor) -> Tensor | None:
+    """Which keys are seen, by the scores, with as few axes as say it; None where all are."""
+    gone = hidden(scores)
+    if not gone.any():
+        return None
+    seen = ~gone
+    for axis in (1, 0):
+        first = seen.narrow(axis, 0, 1)
+        if bool((seen == first).all()):
+            seen = first
+    return seen.to("cpu", copy=True)
+
+
+def distance(
+    scores: Tensor, weights: Tensor, found: Product | None, batch: int, head: int, sinks: list[float] | None
+) -> float:
+    """max |P − the model's weights| of one head, P the softmax in float64 of what is kept."""
+    gone = hidden(scores)
+    if found is None:
+        made = scores.double()
+    else:
+        key = found.key[batch, head // (found.query.shape[1] // found.key.shape[1])]
+        made = found.scale * (found.query[batch, head].double() @ key.double().T)
+        made = made if found.cap is None else found.cap * torch.tanh(made / found.cap)
+    made = made.masked_fill(gone, -math.inf)
+    if sinks:
+        made = torch.cat([made, torch.full_like(made[..., :1], sinks[head])], dim=-1)
+    own = torch.softmax(made, dim=-1)[..., : scores.shape[-1]]
+    away = torch.where(gone.all(-1, keepdim=True), 0.0, (own - weights.double()).abs())
+    return float(away.max()) if away.numel() else 0.0
+
+
+def of_steps(before: Layer, after: Layer) -> Layer | None:
+    """A layer with the queries that a later call of the same text has added, as generation does; None where the keys
+    are not those before and as many more.
+    """
+    pairs = (before.query, before.key, after.query, after.key)
+    if any(each is None for each in pairs) or before.batch != after.batch or before.heads != after.heads:
+        return None
+    query, key, more, keys = pairs
+    assert query is not None and key is not None and more is not None and keys is not None
+    old, new = key.shape[-2], more.shape[-2]
+    if before.site.crosses:
+        same = keys.shape == key.shape and torch.equal(keys, key)
+    else:
+        same = keys.shape[-2] == old + new and torch.equal(keys[..., :old, :], key)
+    if not same:
+        return None
+    fidelity: Float64 = np.fmax(before.fidelity, after.fidelity)
+    mask = None if before.site.crosses and before.mask is None else stacked(before, after, keys.shape[-2])
+    return Layer(
+        before.site, torch.cat([query, more], dim=-2), keys, None, mask, False, before.scale, before.cap, before.sinks,
+        fidelity, before.of,
+    )  # fmt: skip
+
+
+def stacked(before: Layer, after: Layer, columns: int) -> Tensor:
+    """Which keys the queries of both calls see, or what is added to their scores."""
+    parts = []
+    for layer in (before, after):
+        rows, own = layer.shape
+        mask = layer.mask
+        if mask is None:
+            seen = torch.ones(1, 1, rows, own, dtype=torch.bool)
+            mask = torch.tril(seen) if layer.causal else seen
+        mask = four(mask).expand(*four(mask).shape[:2], rows, own)
+        lowest = False if mask.dtype == torch.bool else -math.inf
+        parts.append(torch.nn.functional.pad(mask, (0, columns - own), value=lowest))
+    if parts[0].dtype != parts[1].dtype:
+        parts = [each if each.dtype != torch.bool else torch.where(each, 0.0, -math.inf) for each in parts]
+    lead = [max(a, b) for a, b in zip(parts[0].shape[:2], parts[1].shape[:2], strict=True)]
+    return torch.cat([each.expand(*lead, *each.shape[2:]) for each in parts], dim=-2)
