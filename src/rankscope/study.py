@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
-from itertools import product
+from itertools import count, product
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from rankscope.analyzer.analyze import Analysed, analyse, chosen, refused
@@ -79,10 +79,17 @@ class Study:
         }
 
 
-def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Result:
+def run(
+    study: Study,
+    *,
+    workers: int | None = None,
+    timing: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+) -> Result:
     """Run a study: every matrix is made, measured and dropped, `workers` at a time.
 
-    A matrix that cannot be measured is reported in its place and hides no other.
+    A matrix that cannot be measured is reported in its place and hides no other. `progress` is told how many of how
+    many matrices are done.
 
     Raises:
         RankscopeError: an unknown name, or the first error when no matrix could be measured.
@@ -96,21 +103,22 @@ def run(study: Study, *, workers: int | None = None, timing: bool = False) -> Re
     measures = chosen(study.measures)
     works = [source.work() for source in study.sources]
     jobs = [job for work in works for job in work.jobs]
-    count = affordable([job.shape for job in jobs], workers)
+    at_once = affordable([job.shape for job in jobs], workers)
     blocks = resolutions([(job.origin, job.shape) for job in jobs]) if study.pictures else [0] * len(jobs)
     with blas_threads(study.blas_threads):
         found = in_order(
             jobs,
             partial(analysed, study=study, measures=measures, blocks=blocks),
-            count,
+            at_once,
             measures,
+            progress,
         )
     table = Table(
         study.described(),
         [each.matrix for each in found],
         [record for each in found for record in each.records],
         [series for each in found for series in each.series],
-        {"seconds": time.perf_counter() - started, "workers": count} if timing else None,
+        {"seconds": time.perf_counter() - started, "workers": at_once} if timing else None,
         versions=VERSIONS,
     )
     certificates = {each.matrix.id: each.certificate for each in found if each.certificate is not None}
@@ -147,13 +155,23 @@ def beside(record: Record, others: list[list[Record]]) -> Record:
 
 
 def in_order(
-    jobs: Sequence[Job], analysed: Callable[..., Analysed], workers: int, measures: list[Measure]
+    jobs: Sequence[Job],
+    analysed: Callable[..., Analysed],
+    workers: int,
+    measures: list[Measure],
+    progress: Callable[[int, int], object] | None = None,
 ) -> list[Analysed]:
     """The analyses of all jobs in their order, by as many threads as there are workers: LAPACK runs without the GIL."""
     reasons: list[RankscopeError] = []
+    done = count()
 
     def one(numbered: tuple[int, Job]) -> Analysed:
-        identity, job = numbered
+        found = attempt(*numbered)
+        if progress is not None:
+            progress(next(done) + 1, len(jobs))
+        return found
+
+    def attempt(identity: int, job: Job) -> Analysed:
         try:
             return analysed(job.make(), identity)
         except RankscopeError as reason:

@@ -14,6 +14,7 @@ COMMANDS = {
     "analyze": "analyze",
     "compare": "compare",
     "depth": "depth",
+    "model": "model",
     "report": "report",
     "verify": "verify",
     "list": "listing",

@@ -244,15 +244,20 @@ def seeds_of(seed: int | None, seeds: str | None) -> list[int]:
         return [0 if seed is None else seed]
     if seed is not None:
         raise error("RS003", f"--seed {seed} and --seeds {seeds}", "give one of them")
-    bounds = re.fullmatch(r"(\d+):(\d+)", seeds)
+    return range_of("--seeds", seeds)
+
+
+def range_of(flag: str, text: str) -> list[int]:
+    """Whole numbers as they are typed: a half-open range, or a list."""
+    bounds = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text)
     if bounds and 0 < int(bounds[2]) - int(bounds[1]) <= MOST_SEEDS:
         return list(range(int(bounds[1]), int(bounds[2])))
-    if re.fullmatch(r"\d+(,\d+)*", seeds):
-        return list(dict.fromkeys(int(each) for each in seeds.split(",")))
+    if re.fullmatch(r"\d+(,\d+)*", text):
+        return list(dict.fromkeys(int(each) for each in text.split(",")))
     raise error(
         "RS002",
-        f"--seeds {seeds}",
-        f"write a half-open range such as 0:20 of at most {MOST_SEEDS} seeds, or a list such as 1,2,5",
+        f"{flag} {text}",
+        f"write a half-open range such as 0:20 of at most {MOST_SEEDS} numbers, or a list such as 1,2,5",
     )
 
 

@@ -56,14 +56,20 @@ def run_and_show(study: "Study", showing: Showing, workers: int | None) -> None:
     show_result(lambda: run(study, workers=workers, timing=showing.timing), showing)
 
 
-def show_result(made: Callable[[], "Result"], showing: Showing) -> None:
-    """Make a result, write its files, print its table; exit status 3 when something had to be left out."""
+def show_result(
+    made: Callable[[], "Result"], showing: Showing, before: Callable[[], object] = lambda: None
+) -> None:
+    """Make a result, write its files, print its table; exit status 3 when something had to be left out.
+
+    `before` is done when the files to write have been checked.
+    """
     from rankscope.report.save import save, takes_figure
 
     paths = check_outputs(showing.outputs, showing.figure)
     if showing.certificate is not None:
         check_certificate(showing.certificate, paths)
     gc.enable()
+    before()
     result = made()
     result = replace(result, table=replace(result.table, command=showing.command))
     if not showing.quiet:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from rankscope.records import Table
-from rankscope.report import by_layer
+from rankscope.report import by_head, by_layer
 from rankscope.report.cells import null_text, number, printable, reason, sign_text, value_text
 from rankscope.report.descent import Network, networks
 from rankscope.report.grid import Cell, Grid, words_of
@@ -26,6 +26,8 @@ def main_grid(table: Table) -> Grid:
     """What a reader sees first."""
     if table.over_depth:
         return of_depth(table)
+    if by_head.suits(table):
+        return of_model(table)[0]
     if varies_seeds(table):
         found = kinds(table)
         return of_seeds(table, found[0]) if len(found) == 1 else of_kinds(found, first(table))
@@ -43,14 +45,28 @@ def other_grids(table: Table) -> list[Grid]:
         every = [(printable(each.label), *by_layer.of_one(each)) for each in found] if len(found) > 1 else []
         more = [each for each in [differences(found), *every, *map(paths, found)] if each[2]]
         return [Grid(title, head, {"": words_of(body)}) for title, head, body in more]
+    if by_head.suits(table):
+        return [*of_model(table)[1:], listed(table, first(table)), *of_the_rest(table)]
     several = kinds(table) if varies_seeds(table) else []
     if not several and len(table.matrices) <= SIDE_BY_SIDE:
         return []
-    left = [name for name in measures_of(table) if name not in first(table)]
     if several:
+        left = [name for name in measures_of(table) if name not in first(table)]
         return [of_kinds(several, left)] if len(several) > 1 and left else []
     main = [listed(table, first(table))] if len(table.matrices) > MANY else []
-    return [*main, *([listed(table, left)] if left else [])]
+    return [*main, *of_the_rest(table)]
+
+
+def of_the_rest(table: Table) -> list[Grid]:
+    """A row for each matrix, with the measures that a reader does not see first."""
+    left = [name for name in measures_of(table) if name not in first(table)]
+    return [listed(table, left)] if left else []
+
+
+def of_model(table: Table) -> list[Grid]:
+    """The heads of a model: a map of them, and the means of each layer; or its variants side by side."""
+    titled = by_head.grids(table)
+    return [Grid(title[:1].upper() + title[1:], header, {"": words_of(rows)}) for title, header, rows in titled]
 
 
 def measures_of(table: Table) -> list[str]:

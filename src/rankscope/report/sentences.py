@@ -9,7 +9,9 @@ from rankscope.report.cells import counted, enumerated, number, printable, short
 from rankscope.report.chance import CHANCE, side_of
 from rankscope.report.factors import factors
 from rankscope.report.figures._curve import curves_of
+from rankscope.report.by_head import stacks_of
 from rankscope.report.kinds import kinds, varies_seeds
+from rankscope.report.of_heads import joined, of_heads
 
 SPOKEN: Final = 3
 """Kinds of matrices of which a sentence is said each; of more it is said what varies."""
@@ -34,7 +36,9 @@ def sentences(table: Table) -> list[str]:
     if len(table.matrices) == 1:
         tail = list(below_lapack(table))
         return [text for matrix in measured for text in of_one(found(table, matrix), table.of(matrix), matrix, tail)]
-    return list(over_seeds(table) if varies_seeds(table) else of_several(table, measured))
+    if varies_seeds(table):
+        return list(over_seeds(table))
+    return list(of_model(table, measured) if stacks_of(table) else of_several(table, measured))
 
 
 def found(table: Table, matrix: Matrix) -> dict[str, Record]:
@@ -176,11 +180,6 @@ def spread(row: dict[str, Any]) -> str:
     return " ± ".join(filter(None, with_deviation(row["mean"], row["sd"])))
 
 
-def joined(texts: list[str]) -> str:
-    """Texts as one, with an "and" before the last."""
-    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
-
-
 def extremes(values: list[tuple[float, str]], meaning: str = "mean effective rank") -> Iterator[str]:
     """From which value a measure runs to which, and where, if values differ."""
     if len({value for value, _ in values}) > 1:
@@ -198,6 +197,20 @@ def against_chance(records: list[tuple[dict[str, Record], Matrix]]) -> Iterator[
         where = f"{below} {'lies' if below == 1 else 'lie'} below and {above} above those of matched random attention"
         interval = f"its prediction interval of {100 * (1 - CHANCE):.2f} %"
         yield f"Of {counted(len(known), 'effective rank')}, {where}, beyond {interval}."
+
+
+def of_model(table: Table, matrices: list[Matrix]) -> Iterator[str]:
+    """What the heads of a model show, and how many of them matched random attention does not show."""
+    yield from of_heads(table)
+    yield from against_chance([(found(table, matrix), matrix) for matrix in matrices])
+    yield from faithful(matrices)
+
+
+def faithful(matrices: list[Matrix]) -> Iterator[str]:
+    """How far the matrices are from what the model computed, at most."""
+    known = [matrix.fidelity for matrix in matrices if matrix.fidelity is not None]
+    if known:
+        yield f"These matrices give back what the model itself computed, up to {short(max(known))} of it."
 
 
 def of_several(table: Table, matrices: list[Matrix]) -> Iterator[str]:

@@ -9,6 +9,7 @@ import textwrap
 from typing import Final
 
 from rankscope.records import Matrix, Record, Table
+from rankscope.report import by_head
 from rankscope.report.cells import (
     MARKS,
     columns_of,
@@ -73,6 +74,8 @@ def to_text(table: Table, width: int = WIDTH) -> str:
         from rankscope.report import by_layer
 
         body = by_layer.to_lines(table, width)
+    elif by_head.suits(table):
+        body = by_head.to_lines(table, width)
     elif varies_seeds(table):
         from rankscope.report.seeds import seeds
 

@@ -10,9 +10,9 @@ import torch
 from rankscope.attention.operators import Operator
 from rankscope.errors import error
 from rankscope.generators.capture.interception import Call, Interception
-from rankscope.generators.capture.layer import Layer, jobs_of
-from rankscope.generators.capture.names import Numbering, Site
-from rankscope.generators.capture.seen import layer_of, of_steps
+from rankscope.generators.capture.layer import AS_TRAINED, Held, Layer, Variant, jobs_of
+from rankscope.generators.capture.names import STACKS, Numbering, Site
+from rankscope.generators.capture.seen import layer_of, of_steps, size_of
 from rankscope.generators.stack import Job, Work
 
 TRANSPARENT: Final = (torch.nn.Softmax, torch.nn.Dropout, torch.nn.Identity)
@@ -28,28 +28,53 @@ REMEDY: Final = (
 class Capture:
     """What was captured of a model: its layers, without their matrices. `rankscope.analyze` takes it as it is.
 
-    `without_pairs` names the layers whose scores are no product of queries and keys, and which are therefore not kept;
-    with a callback they are given to it, too.
+    `without_pairs` are the layers whose scores are no product of queries and keys; they are not kept, but given to a
+    callback, and made again where `again` runs the model once more for one of them. `about` says more of the model.
     """
 
     source: str
     layers: list[Layer] = field(default_factory=list)
-    without_pairs: list[str] = field(default_factory=list)
+    without_pairs: dict[Site, tuple[int, int, tuple[int, int]]] = field(default_factory=dict)
     steps: int = 0
     calls: int = 0
+    heads: frozenset[int] | None = None
+    again: Callable[[Site], Layer] | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
+
+    @property
+    def held(self) -> list["Held"]:
+        """The layers in the order of the model, those that are run again among them."""
+        found = [Held(layer.site, layer.batch, layer.heads, layer.shape, lambda layer=layer: layer) for layer in self.layers]
+        if self.again is not None:
+            again = self.again
+            for site, (batch, heads, shape) in self.without_pairs.items():
+                found.append(Held(site, batch, heads, shape, lambda site=site: again(site), pairs=False))
+        return sorted(found, key=lambda each: (each.site.passed, STACKS.index(each.site.stack), each.site.layer))
 
     @property
     def jobs(self) -> list[Job]:
         """A matrix to make for each head of each layer."""
-        several = len({layer.site.passed for layer in self.layers}) > 1
-        return [job for layer in self.layers for job in jobs_of(layer, self.source, several)]
+        return [job for held in self.held for job in self.jobs_of(held)]
+
+    def jobs_of(self, held: "Held", variant: Variant = AS_TRAINED) -> Iterator[Job]:
+        """The heads of one layer, as the model has them or under another mask or kernel."""
+        several = len({each.passed for each in (*(layer.site for layer in self.layers), *self.without_pairs)}) > 1
+        for job in jobs_of(held, self.source, several, variant):
+            if self.heads is None or job.origin.head in self.heads:
+                yield job
+
+    @property
+    def size(self) -> int:
+        """Bytes of what is kept."""
+        return sum(each.numel() * each.element_size() for layer in self.layers for each in layer.tensors)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the reader should know beside the matrices."""
-        found = []
-        if self.without_pairs:
-            listed = ", ".join(dict.fromkeys(self.without_pairs))
+        found = list(self.said)
+        if self.without_pairs and self.again is None:
+            listed = ", ".join(dict.fromkeys(called(site) for site in self.without_pairs))
             found.append(f"not kept: {listed}, whose scores are no product of queries and keys: give each=callback")
         if self.steps:
             found.append(f"not analysed: {self.steps} calls of single steps of generation, which continue no kept call")
@@ -61,7 +86,7 @@ class Capture:
 
     def described(self) -> dict[str, Any]:
         """The model and its layers as plain data."""
-        return {"kind": "capture", "model": self.source, "layers": len(self.layers)}
+        return {"kind": "model", "model": self.source, **self.about}
 
     def __len__(self) -> int:
         return len(self.jobs)
@@ -105,6 +130,7 @@ def capture(
     [(10, 10), (10, 10)]
     """
     recorder = Recorder(Capture(type(model).__name__), Numbering.of(names_of(model)), each, chosen(layers), chosen(heads))
+    recorder.captured.heads = recorder.heads
     with recorder.watching(model):
         yield recorder.captured
     recorder.check()
@@ -133,7 +159,8 @@ class Recorder:
     layers: frozenset[int] | None
     heads: frozenset[int] | None
     stack: list[tuple[str, Any]] = field(default_factory=list)
-    depth: int = 0
+    wanted: Site | None = None
+    layers_seen: set[int] = field(default_factory=set)
     last: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @contextmanager
@@ -172,18 +199,23 @@ class Recorder:
         name, module = self.stack[-1]
         site = self.numbering.site(name)
         self.captured.calls += 1
+        self.layers_seen.add(site.layer)
         if self.layers is not None and site.layer not in self.layers:
             return
+        if self.wanted is not None and site != self.wanted:
+            return
+        whole = self.each is not None or self.wanted is not None
         with torch.no_grad():
-            layer = layer_of(call, site, module, keep_scores=self.each is not None)
+            layer = layer_of(call, site, module, keep_scores=whole)
         if layer is None:
-            self.captured.without_pairs.append(called(site))
+            self.captured.without_pairs[site] = size_of(call)
         elif self.each is None:
             self.keep(layer, name)
         elif layer.shape[0] == 1 < layer.shape[1]:
             self.captured.steps += 1
         else:
-            for job in jobs_of(layer, self.captured.source, site.passed > 0):
+            held = Held(site, layer.batch, layer.heads, layer.shape, lambda: layer)
+            for job in jobs_of(held, self.captured.source, site.passed > 0):
                 if self.heads is None or job.origin.head in self.heads:
                     self.each(job.make())
 

@@ -5,7 +5,7 @@ product of queries and keys something of its own for each head (DeBERTa, XLNet),
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from rankscope.attention.positions import Position
 from rankscope.attention.recognised import recognised
 from rankscope.errors import error
 from rankscope.generators.capture.names import Site
-from rankscope.generators.capture.scored import HIDDEN, UNDERFLOW, hidden
+from rankscope.generators.capture.scored import HIDDEN, UNDERFLOW
 from rankscope.generators.stack import Job
 
 Tensor = torch.Tensor
@@ -59,6 +59,11 @@ class Layer:
         found = self.scores if self.query is None else self.query
         assert found is not None
         return found
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """What it keeps."""
+        return [each for each in (self.query, self.key, self.scores) if each is not None]
 
     @property
     def batch(self) -> int:
@@ -209,35 +214,64 @@ def visible(scores: Float64, added: Tensor | None, causal: bool) -> tuple[Boolea
     return seen, kept if kept.any() else None
 
 
-def hidden_by(scores: Tensor) -> Boolean:
-    """Which keys the scores of a head hide."""
-    return np.asarray(hidden(scores).cpu().numpy())
+@dataclass(frozen=True)
+class Variant:
+    """Another mask or kernel for the heads of a layer: `mask(layer, head, heads, n)` names it, none for the model's own.
+
+    `name` is empty for attention as it was trained.
+    """
+
+    name: str = ""
+    mask: Callable[[int, int, int, int], str | None] = lambda layer, head, heads, n: None
+    kernel: str | None = None
+    plan: str | None = None
 
 
-def jobs_of(layer: Layer, source: str, several: bool) -> Iterator[Job]:
+AS_TRAINED: Final = Variant()
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A layer that can be had: its place and sizes, known beforehand, and what gives it."""
+
+    site: Site
+    batch: int
+    heads: int
+    shape: tuple[int, int]
+    get: Callable[[], Layer]
+    pairs: bool = True
+
+
+def jobs_of(held: Held, source: str, several: bool, variant: Variant = AS_TRAINED) -> Iterator[Job]:
     """A job for each head of each text; `several` says whether the model was called more than once."""
-    for batch in range(layer.batch):
-        for head in range(layer.heads):
-            base = origin_of(layer, batch, head, source, several)
+    for batch in range(held.batch):
+        for head in range(held.heads):
+            base = origin_of(held, batch, head, source, several, variant)
 
             def make(batch: int = batch, head: int = head, base: Origin = base) -> Operator:
-                return layer.head(batch, head).operator(base)
+                layer = held.get()
+                known = float(layer.fidelity[batch, head])
+                mask = variant.mask(held.site.layer, head, held.heads, held.shape[1])
+                own = mask is None and variant.kernel is None
+                base = replace(base, fidelity=known if own and math.isfinite(known) else None)
+                made = layer.head(batch, head).operator(base, mask, variant.kernel)
+                return made if variant.plan is None else replace(made, origin=replace(made.origin, mask=None))
 
-            yield Job(base, layer.shape, make)
+            yield Job(base, held.shape, make)
 
 
-def origin_of(layer: Layer, batch: int, head: int, source: str, several: bool) -> Origin:
+def origin_of(held: Held, batch: int, head: int, source: str, several: bool, variant: Variant) -> Origin:
     """What is known of a head before it is made."""
-    site = layer.site
-    text = f"text {batch}" if layer.batch > 1 else ""
+    site = held.site
+    text = f"text {batch}" if held.batch > 1 else ""
     call = f"call {site.passed}" if several else ""
-    stack = " ".join(filter(None, [call, text, site.stack]))
+    stack = " ".join(filter(None, [call, text, site.stack, variant.name]))
     return Origin(
         label=" ".join(filter(None, [stack, f"layer {site.layer} head {head}"])),
         source=source,
         key=site.module or None,
+        plan=variant.plan,
         layer=site.layer,
         head=head,
         stack=stack,
-        fidelity=float(layer.fidelity[batch, head]) if np.isfinite(layer.fidelity[batch, head]) else None,
     )

@@ -13,6 +13,10 @@ CROSS: Final = re.compile(r"cross|encoder_attn|encdec|enc_dec|encoder_decoder|mu
 """What the modules of attention from a decoder to its encoder are called."""
 
 
+STACKS: Final = ("", "encoder", "decoder", "cross")
+"""The stacks of layers that a model may have, in the order in which they are shown."""
+
+
 @dataclass(frozen=True)
 class Site:
     """Where a call of attention stands: the stack (empty where a model has one), the layer, and the module's path."""

@@ -25,6 +25,15 @@ def layer_of(call: Call, site: Site, module: Any, keep_scores: bool) -> Layer | 
     return of_written(call, site, module, keep_scores)
 
 
+def size_of(call: Call) -> tuple[int, int, tuple[int, int]]:
+    """The number of texts and heads of a call, and of queries and keys."""
+    if isinstance(call, Fused):
+        query = four(call.query)
+        return query.shape[0], query.shape[1], (query.shape[2], call.key.shape[-2])
+    scores = split(call.scores, call.heads)
+    return scores.shape[0], scores.shape[1], (scores.shape[2], call.columns)
+
+
 def kept(tensor: Tensor) -> Tensor:
     """A copy of a tensor's numbers in the host's memory, apart from the model's graph."""
     return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)

@@ -24,6 +24,7 @@ FEW: Final = 8  # beyond this number, curves cannot be told apart by colour and 
 BANDS: Final = 16  # so many bands over seeds can lie in one figure
 TICKS: Final = 7  # at the colour bar of the layers
 TRAITS: Final = {
+    "stack": "{}",
     "kernel": "{}",
     "mask": "{}",
     "position": "{}",
@@ -131,7 +132,11 @@ def are_alike(curves: Sequence[Curve]) -> bool:
 
 
 def stack_of(matrix: Matrix) -> tuple[object, ...]:
-    """What the matrices of one stack share: all of `STACK`, without the mask where a plan gives each its own."""
+    """What the matrices of one stack share: its name where it has one, else all of `STACK`, without the mask where a
+    plan gives each its own.
+    """
+    if matrix.stack is not None:
+        return tuple(matrix.stack if name == "source" else None for name in STACK)
     own_masks = matrix.plan not in (None, "uniform")
     return tuple(None if name == "mask" and own_masks else getattr(matrix, name) for name in STACK)
 

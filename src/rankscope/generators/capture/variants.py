@@ -1,0 +1,110 @@
+"""What if: the same trained queries and keys under another mask, plan or kernel, beside the attention that was trained.
+
+A mask may show what the model never saw, as long as queries and keys are known: their product is. A number that the
+model adds to each score is known only where it was added, and a head that would need more is left out by name.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from rankscope.attention.kernels import KERNELS
+from rankscope.attention.masks import parse
+from rankscope.attention.operators import Mean, Operator
+from rankscope.attention.origin import Origin
+from rankscope.errors import RankscopeError, error
+from rankscope.generators.capture.capturing import Capture, called
+from rankscope.generators.capture.layer import Held, Variant
+from rankscope.generators.plans import PLANS, Site
+from rankscope.generators.stack import Job, Work
+
+TRAINED = Variant("trained")
+"""The attention that the model was trained for, as it is called beside others."""
+
+
+def variant(text: str) -> Variant:
+    """A variant as it is typed: a mask, a plan, or `kernel=` and a kernel.
+
+    >>> variant("kernel=linear:elu+1").kernel
+    'linear:elu+1'
+    """
+    key, separator, value = text.partition("=")
+    if separator and key.strip() == "kernel":
+        KERNELS.build(value.strip())
+        return Variant(text.strip(), kernel=value.strip())
+    if text.strip() in PLANS.names():
+        plan = PLANS[text.strip()].function
+        if text.strip() == "uniform":
+            raise error("RS002", "the plan 'uniform' as a what-if", "name the mask that every head should have")
+        return Variant(text.strip(), lambda layer, head, heads, n: plan(Site(layer, head, heads, n, "")), None, text.strip())
+    parse(text)
+    return Variant(text.strip(), lambda layer, head, heads, n: text)
+
+
+@dataclass(frozen=True, eq=False)
+class WhatIf:
+    """A capture as it was trained, and beside it under other masks, plans and kernels: a source of studies.
+
+    With a plan, which mixes what heads see, the mean over the heads of each layer is measured, too.
+    """
+
+    captured: Capture
+    variants: tuple[Variant, ...]
+
+    def work(self) -> Work:
+        """The heads as trained, then each variant of them; notes name the heads that one cannot be had of."""
+        jobs: list[Job] = []
+        notes = list(self.captured.notes)
+        means = any(each.plan is not None for each in self.variants)
+        for each in (TRAINED, *self.variants):
+            for held in self.captured.held:
+                why = "" if each is TRAINED else why_not(held, each)
+                if why:
+                    notes.append(f"{each.name}: {called(held.site)} is left out, {why}")
+                    continue
+                found = list(self.captured.jobs_of(held, each))
+                jobs += found
+                jobs += list(mean_jobs(held, found)) if means and each.kernel is None else []
+        return Work(jobs, tuple(dict.fromkeys(notes)))
+
+    def described(self) -> dict[str, Any]:
+        """The capture, and what it is tried under."""
+        return {**self.captured.described(), "what_if": [each.name for each in self.variants]}
+
+
+def why_not(held: Held, variant: Variant) -> str:
+    """Why the heads of a layer have no such variant; empty if they have."""
+    if not held.pairs:
+        return "whose scores are no product of queries and keys"
+    if held.site.crosses and variant.kernel is None:
+        return "whose queries and keys are of two texts"
+    layer = held.get()
+    known = layer.mask is None or layer.mask.dtype == torch.bool
+    for batch in range(held.batch):
+        for head in range(held.heads):
+            mask = variant.mask(held.site.layer, head, held.heads, held.shape[1])
+            try:
+                if known:
+                    break
+                own, _ = layer.head(batch, head).without_padding()
+                if own.bias is not None:
+                    own.check_known(mask if mask is not None else "bidirectional", variant.kernel or own.kernel())
+            except RankscopeError as reason:
+                return reason.given
+    return ""
+
+
+def mean_jobs(held: Held, jobs: list[Job]) -> Iterator[Job]:
+    """The mean over the heads of a layer, for each text."""
+    for batch in range(held.batch):
+        own = jobs[batch * len(jobs) // held.batch : (batch + 1) * len(jobs) // held.batch]
+        first = own[0].origin
+        label = " ".join(filter(None, [first.stack, f"layer {first.layer} mean over {len(own)} heads"]))
+        origin = replace(first, label=label, head=None, over="heads-mean", mask=None, fidelity=None)
+
+        def make(own: list[Job] = own, origin: Origin = origin) -> Operator:
+            return Mean(tuple(job.make() for job in own), origin)
+
+        yield Job(origin, held.shape, make)

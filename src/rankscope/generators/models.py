@@ -1,0 +1,182 @@
+"""A trained model as a source of matrices: it reads a text once, and its queries and keys are kept.
+
+Layers whose scores are no product of queries and keys are not kept, since their scores are as large as matrices: when
+one of them is measured the model reads the text again, and stops after it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final
+
+from rankscope.errors import error
+from rankscope.generators.capture.capturing import Capture, Recorder, names_of
+from rankscope.generators.capture.layer import Layer
+from rankscope.generators.capture.names import Numbering, Site
+from rankscope.generators.pretrained.directory import Directory, directory
+from rankscope.generators.pretrained.inputs import Text, pixels_of, sample_text, tokens_of
+from rankscope.generators.pretrained.loading import folder_of, model_of
+from rankscope.generators.stack import Work
+from rankscope.generators.stored import displayed
+
+LIMITS: Final = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
+"""What configurations call the most tokens that a model takes."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model and what it reads.
+
+    `path` is a folder, or a name in the local cache; `texts` are cut at `max_length` tokens, or the one text into
+    `batch` pieces of that length. `layers` and `heads` choose some, by number. A model of images is given an `image`.
+    An encoder–decoder reads the text on both sides.
+    """
+
+    path: str
+    texts: tuple[Text, ...] = ()
+    image: Path | None = None
+    layers: tuple[int, ...] | None = None
+    heads: tuple[int, ...] | None = None
+    max_length: int | None = None
+    batch: int = 1
+    device: str = "cpu"
+    dtype: str | None = None
+    download: bool = False
+
+    def work(self) -> Work:
+        """The matrices of all heads."""
+        return self.captured.work()
+
+    def described(self) -> dict[str, Any]:
+        """The model and what it read, with names and never paths."""
+        return self.captured.described()
+
+    @property
+    def name(self) -> str:
+        """What the model is called: the name of its folder, or that in the hub."""
+        return displayed(Path(self.path).resolve().name if Path(self.path).is_dir() else self.path)
+
+    @cached_property
+    def captured(self) -> Capture:
+        """The attention of the model on its text.
+
+        Raises:
+            FormatError: a folder that is refused.
+            UsageError: layers or heads that the model has not.
+        """
+        found = directory(folder_of(self.path, download=self.download))
+        inputs, notes = self.inputs(found)
+        model = model_of(found, self.device, self.dtype)
+        if takes(model, "use_cache"):
+            inputs["use_cache"] = False
+        inputs = {name: each.to(self.device) if hasattr(each, "to") else each for name, each in inputs.items()}
+        if model.config.is_encoder_decoder:
+            inputs["decoder_input_ids"] = inputs["input_ids"]
+        numbers = {
+            "layers": None if self.layers is None else frozenset(self.layers),
+            "heads": None if self.heads is None else frozenset(self.heads),
+        }
+        kept = Capture(self.name, heads=numbers["heads"])
+        recorder = Recorder(kept, Numbering.of(names_of(model)), None, numbers["layers"], numbers["heads"])
+        read(model, inputs, recorder)
+        recorder.check()
+        self.check(recorder)
+        kept.again = again(model, inputs) if kept.without_pairs else None
+        ignored = [f"not read, as nothing here needs it: {', '.join(found.ignored)}"] if found.ignored else []
+        kept.said = (*notes, *ignored)
+        kept.about = self.about(found, model, inputs)
+        return kept
+
+    def inputs(self, found: Directory) -> tuple[dict[str, Any], list[str]]:
+        """What the model is given, and notes on what is left of it."""
+        if self.image is not None:
+            if self.texts:
+                raise error("RS003", "--image and --text", "give one of them")
+            return pixels_of(found, self.image), []
+        if wants_pixels(found):
+            raise error("RS003", f"{self.name}, a model of images, without one", "add --image FILE")
+        return tokens_of(found, self.texts or (sample_text(),), self.max_length, self.batch, limit(found))
+
+    def about(self, found: Directory, model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+        """What is recorded of the model and of what it read."""
+        import torch
+        import transformers
+
+        texts = [] if self.image is not None else list(self.texts or (sample_text(),))
+        return {
+            "architecture": found.kind,
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "texts": [{"name": displayed(each.name), "sha256": each.digest} for each in texts],
+            "image": None if self.image is None else displayed(self.image.name),
+            "tokens": list(inputs["input_ids"].shape) if "input_ids" in inputs else None,
+            "layers": None if self.layers is None else list(self.layers),
+            "heads": None if self.heads is None else list(self.heads),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        }
+
+    def check(self, recorder: Recorder) -> None:
+        """Refuse layers and heads that the model has not."""
+        kept = recorder.captured
+        sites = {layer.site.layer: layer.heads for layer in kept.layers}
+        sites |= {site.layer: heads for site, (_, heads, _) in kept.without_pairs.items()}
+        for name, asked, known in (
+            ("--layers", self.layers, recorder.layers_seen),
+            ("--heads", self.heads, set(range(max(sites.values(), default=0)))),
+        ):
+            lacking = sorted(set(asked or ()) - known)
+            if lacking:
+                given = f"{name} {lacking[0]} of {self.name}, which has {len(known)}"
+                raise error("RS002", given, f"give numbers from {min(known, default=0)} to {max(known, default=0)}")
+
+
+def read(model: Any, inputs: dict[str, Any], recorder: Recorder) -> None:
+    """Let the model read its text while it is followed."""
+    import torch
+
+    with torch.no_grad(), recorder.watching(model):
+        model(**inputs)
+
+
+class Enough(Exception):
+    """A layer has been seen: the model need not go on."""
+
+
+def again(model: Any, inputs: dict[str, Any]) -> Callable[[Site], Layer]:
+    """What runs the model once more for one layer; the last one is remembered for its other heads."""
+    lock, last = Lock(), dict[Site, Layer]()
+
+    def of(site: Site) -> Layer:
+        with lock:
+            if site not in last:
+                kept = Capture("")
+                recorder = Recorder(kept, Numbering.of(names_of(model)), None, None, None, wanted=site)
+                read(model, inputs, recorder)
+                last.clear()
+                last[site] = kept.layers[0]
+            return last[site]
+
+    return of
+
+
+def takes(model: Any, name: str) -> bool:
+    """Whether a model's forward has this argument."""
+    import inspect
+
+    return name in inspect.signature(model.forward).parameters
+
+
+def wants_pixels(found: Directory) -> bool:
+    """Whether a model is one of images alone."""
+    return "image_size" in found.config and "vocab_size" not in found.config and "text_config" not in found.config
+
+
+def limit(found: Directory) -> int | None:
+    """The most tokens that a model takes, if its configuration says so."""
+    known = [found.config[name] for name in LIMITS if isinstance(found.config.get(name), int)]
+    if not known or min(known) < 1:
+        return None
+    before = int(found.config.get("pad_token_id") or 0) + 1 if "roberta" in found.kind else 0  # its places begin later
+    return min(known) - before

@@ -1,0 +1,192 @@
+"""The heads of a model as text: a map of one measure, layer by head, and what the other measures are in each layer.
+
+Of a model under several masks or kernels the variants stand side by side, a layer in each row. Documents have the same
+tables, and heat maps beside them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, median
+from typing import Final
+
+from rankscope.records import Matrix, Record, Table
+from rankscope.report.cells import columns_of, number, parted, printable
+
+MAIN: Final = "effective_rank"
+"""The measure of the map, if it was measured; else the first that was."""
+
+LEAST: Final = 24
+"""Heads of a single stack that are better read as a list."""
+
+MOST_HEADS: Final = 40
+"""Heads of a layer that can stand in a line, on a wide terminal."""
+
+MEANS: Final = ("rank_numerical", "stable_rank", "logdet", "log10_sigma_min", "row_entropy_normalized", "max_logit",
+                "sink_rate")  # fmt: skip
+"""What is shown of each layer beside the map, as means over heads."""
+
+HEADINGS: Final = {
+    "rank_numerical": "numerical",
+    "stable_rank": "stable",
+    "effective_rank": "effective",
+    "logdet": "log |det|",
+    "log10_sigma_min": "log₁₀σmin",
+    "row_entropy_normalized": "entropy/max",
+    "max_logit": "max logit",
+    "sink_rate": "sinks",
+}
+"""Short names for columns."""
+
+Rows = list[list[str]]
+
+
+@dataclass
+class Stack:
+    """The heads of one stack: the records of each measure by layer and head, and those of the means over heads."""
+
+    name: str
+    matrices: list[Matrix] = field(default_factory=list)
+    heads: dict[str, dict[tuple[int, int], Record]] = field(default_factory=dict)
+    means: dict[str, dict[int, Record]] = field(default_factory=dict)
+
+    def layers(self) -> list[int]:
+        """The layers that have a head."""
+        return sorted({layer for found in self.heads.values() for layer, _ in found})
+
+    def numbers(self) -> list[int]:
+        """The heads that some layer has."""
+        return sorted({head for found in self.heads.values() for _, head in found})
+
+    def values(self, measure: str, layer: int) -> list[float]:
+        """The known values of the heads of a layer."""
+        found = self.heads.get(measure, {})
+        return [float(r.value) for (own, _), r in sorted(found.items()) if own == layer and r.value is not None]
+
+
+def stacks_of(table: Table) -> list[Stack]:
+    """The stacks of a table by their names; none where the table is one of something else."""
+    found: dict[str, Stack] = {}
+    for matrix in table.matrices:
+        if matrix.stack is None:
+            return []
+        stack = found.setdefault(matrix.stack, Stack(matrix.stack))
+        stack.matrices.append(matrix)
+        for record in table.of(matrix):
+            if record.layer is None:
+                return []
+            if record.head is not None:
+                stack.heads.setdefault(record.measure, {}).setdefault((record.layer, record.head), record)
+            else:
+                stack.means.setdefault(record.measure, {}).setdefault(record.layer, record)
+    return list(found.values())
+
+
+def suits(table: Table) -> bool:
+    """Whether the table is one of the heads of a model, and too long for a list."""
+    found = stacks_of(table)
+    return bool(found) and (len(found) > 1 or len(table.matrices) > LEAST)
+
+
+def main_of(table: Table) -> str:
+    """The measure of the map."""
+    present = list(dict.fromkeys(record.measure for record in table))
+    return MAIN if MAIN in present else present[0]
+
+
+def grids(table: Table, width: int | None = None) -> list[tuple[str, list[str], Rows]]:
+    """Titles, headers and rows: of one stack a map and the means of each layer, of several a column for each."""
+    found, measure = stacks_of(table), main_of(table)
+    named = measure.replace("_", " ")
+    if len(found) == 1:
+        return [
+            (f"{named}, layer × head", *map_of(found[0], measure, width)),
+            ("means over the heads of a layer", *means_of(found[0], measure)),
+        ]
+    listed = [(f"{named}, mean over the heads of a layer (least … greatest)", *beside(found, measure, heads=True))]
+    if any(stack.means for stack in found):
+        listed.append((f"{named} of the mean over the heads of a layer", *beside(found, measure, heads=False)))
+    return listed
+
+
+def map_of(stack: Stack, measure: str, width: int | None) -> tuple[list[str], Rows]:
+    """A row for each layer and a column for each head; their least, middle and greatest where there is no room."""
+    heads, found = stack.numbers(), stack.heads.get(measure, {})
+    cells = {place: text_of(record) for place, record in found.items()}
+    size = 2 + max([columns_of(text) for text in cells.values()] + [len(str(heads[-1]))], default=2)
+    if len(heads) > MOST_HEADS or (width is not None and 8 + size * len(heads) > width):
+        rows = []
+        for layer in stack.layers():
+            values = stack.values(measure, layer)
+            known = [min(values), median(values), fmean(values), max(values)] if values else []
+            rows.append([str(layer), *([brief(each) for each in known] or ["—"] * 4)])
+        return ["layer", "least", "median", "mean", "greatest"], rows
+    return ["layer", *map(str, heads)], [
+        [str(layer), *(cells.get((layer, head), "") for head in heads)] for layer in stack.layers()
+    ]
+
+
+def means_of(stack: Stack, measure: str) -> tuple[list[str], Rows]:
+    """A row for each layer: the means of measures over its heads, over those of which they are known."""
+    names = [measure, *(name for name in MEANS if name in stack.heads and name != measure)]
+    names += [name for name in stack.heads if name not in names and len(stack.heads) <= len(MEANS)]
+    rows = []
+    for layer in stack.layers():
+        values = [stack.values(name, layer) for name in names]
+        rows.append([str(layer), *(brief(fmean(each)) if each else "—" for each in values)])
+    return ["layer", *(HEADINGS.get(name, name) for name in names)], rows
+
+
+def beside(found: Sequence[Stack], measure: str, *, heads: bool) -> tuple[list[str], Rows]:
+    """A row for each layer and a column for each stack: the mean over heads with its range, or that of their mean."""
+    layers = sorted({layer for stack in found for layer in stack.layers()})
+    rows = []
+    for layer in layers:
+        cells = [range_of(stack.values(measure, layer)) if heads else mean_cell(stack, measure, layer) for stack in found]
+        rows.append([str(layer), *cells])
+    names = [printable(stack.name) or "all" for stack in found]
+    return ["layer", *(parted(names)[1] if len(set(names)) == len(names) else names)], rows
+
+
+def mean_cell(stack: Stack, measure: str, layer: int) -> str:
+    """The measure of the mean over the heads of a layer."""
+    record = stack.means.get(measure, {}).get(layer)
+    return "" if record is None else text_of(record)
+
+
+def range_of(values: Sequence[float]) -> str:
+    """The mean of the heads of a layer, and from where to where they run."""
+    if not values:
+        return "—"
+    ends = "" if len(values) == 1 else f" ({brief(min(values))} … {brief(max(values))})"
+    return brief(fmean(values)) + ends
+
+
+def text_of(record: Record) -> str:
+    """One cell of a map."""
+    if record.status != "ok":
+        return record.code or "refused"
+    return "—" if record.value is None else brief(float(record.value))
+
+
+def brief(value: float) -> str:
+    """A number in three digits, or as many as stand before its point."""
+    return number(int(round(value))) if 100 <= abs(value) < 1e6 else number(value, 3)
+
+
+def to_lines(table: Table, width: int) -> list[str]:
+    """The tables as lines of at most `width` columns."""
+    from rankscope.report.by_layer import fitted
+    from rankscope.report.terminal import common_heading, footer
+
+    lines = [common_heading(table)]
+    for title, header, rows in grids(table, width):
+        if len(header) > 2 or rows:
+            lines += ["", title, *fitted(header, rows, width)]
+    left = len({record.measure for record in table})
+    more = f"; all {left} measures of each head with --format csv or json" if left > 1 else ""
+    return [*lines, *footer(table, width, more)]
+
+
+def said(table: Table) -> Mapping[str, Stack]:
+    """The stacks by name, for the sentences."""
+    return {stack.name: stack for stack in stacks_of(table)}

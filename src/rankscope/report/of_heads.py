@@ -1,0 +1,96 @@
+"""Sentences on the heads of a model: what changes from the first layer to the last, which heads stand out, what if."""
+
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+from typing import Final
+
+from rankscope.records import Record, Table
+from rankscope.report.by_head import Stack, brief, main_of, stacks_of
+from rankscope.report.cells import counted, printable, short
+from rankscope.report.chance import side_of
+from rankscope.report.factors import by, directions
+
+NAMED: Final = 3
+"""Heads that are named."""
+
+Place = tuple[int, int]
+
+
+def of_heads(table: Table) -> Iterator[str]:
+    """What the heads of a model show, stack by stack, and what changes under another mask, plan or kernel."""
+    measure = main_of(table)
+    first, *others = stacks_of(table)
+    variants = [stack for stack in others if any(set(stack.heads[measure]) & set(first.heads[measure]))]
+    compared = any(matrix.plan or matrix.stack == "trained" for matrix in first.matrices)
+    for stack in [first] if compared else [first, *others]:
+        yield from of_stack(stack, measure)
+    for stack in variants if compared else []:
+        yield from what_if(first, stack, measure)
+
+
+def of_stack(stack: Stack, measure: str) -> Iterator[str]:
+    """From where to where a measure runs in the first and the last layer, and the heads that stand out."""
+    layers = [layer for layer in stack.layers() if stack.values(measure, layer)]
+    name = measure.replace("_", " ")
+    where = f" of the {printable(stack.name)}" if stack.name not in ("", "trained") else ""
+    if len(layers) > 1:
+        ends = [stack.values(measure, layer) for layer in (layers[0], layers[-1])]
+        runs = [f"from {brief(min(each))} to {brief(max(each))}" for each in ends]
+        size = of_size(stack) if measure == "effective_rank" else ""
+        yield f"In the first layer{where} the {name} of heads runs {runs[0]}{size}, in the last {runs[1]}."
+    yield from lowest(stack, measure, name, where)
+
+
+def of_size(stack: Stack) -> str:
+    """The size that all matrices share."""
+    sizes = {min(matrix.rows, matrix.columns) for matrix in stack.matrices}
+    return f" of {sizes.pop()}" if len(sizes) == 1 else ""
+
+
+def lowest(stack: Stack, measure: str, name: str, where: str) -> Iterator[str]:
+    """The lowest heads of the layer that has the lowest, beside matched random attention if there is any."""
+    found = sorted((float(r.value), place, r) for place, r in stack.heads[measure].items() if r.value is not None)
+    if len(found) < 2 or found[0][0] == found[-1][0]:
+        return
+    layer = found[0][1][0]
+    least = [(value, place, record) for value, place, record in found[:NAMED] if place[0] == layer]
+    heads = joined([str(place[1]) for _, place, _ in least])
+    noun, have = ("head", "has") if len(least) == 1 else ("heads", "have")
+    values = joined([brief(value) for value, _, _ in least])
+    nulls = null_of([record for _, _, record in least])
+    size = of_size(stack) if measure == "effective_rank" else ""
+    yield f"Lowest: {noun} {heads} of layer {layer}{where} {have} {name} {values}{size}{nulls}."
+
+
+def null_of(records: Sequence[Record]) -> str:
+    """What matched random attention has."""
+    if any(record.null_mean is None or record.null_sd is None for record in records):
+        return ""
+    texts = [f"{brief(record.null_mean or 0)} ± {short(record.null_sd or 0)}" for record in records]
+    unlike = "" if all(side_of(record) for record in records) else ", from which seeds do not tell them apart"
+    return f"; matched random attention has {joined(texts)}{unlike}"
+
+
+def what_if(first: Stack, other: Stack, measure: str) -> Iterator[str]:
+    """How the heads change under a variant, pair by pair."""
+    own, changed = first.heads[measure], other.heads[measure]
+    both = [(own[place], changed[place]) for place in own if place in changed]
+    pairs = [(float(a.value), float(b.value)) for a, b in both if a.value is not None and b.value is not None]
+    pairs = [pair for pair in pairs if pair[0] > 0]
+    if not pairs:
+        return
+    lower, higher = directions(pairs)
+    side, count = ("lower", lower) if lower >= higher else ("higher", higher)
+    name, heads = measure.replace("_", " "), counted(len(pairs), "head")
+    label = printable(other.name)
+    if not count:
+        yield f"What if {label}: the {name} stays the same in {heads}."
+        return
+    change = f"the {name} is {side} in {count} of {heads}, {by(pairs, count)}"
+    means = f"{brief(fmean(b for _, b in pairs))} on average instead of {brief(fmean(a for a, _ in pairs))}"
+    yield f"What if {label}: {change}; {means}."
+
+
+def joined(texts: Sequence[str]) -> str:
+    """Texts as one, with an "and" before the last."""
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
