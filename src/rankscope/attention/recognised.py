@@ -1,11 +1,15 @@
 """The name of a mask that is given as the pairs it shows: a model says who sees whom, and not what it is called."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 
 from rankscope.arrays import Boolean
 from rankscope.attention.masks import Mask, parse
+
+GIVEN: Final = "given mask"
+"""What a mask is called that has no usual name."""
 
 
 def recognised(seen: Boolean) -> Mask:
@@ -22,7 +26,7 @@ def recognised(seen: Boolean) -> Mask:
         mask = parse(name)
         if np.array_equal(np.broadcast_to(mask.allows(queries, keys), seen.shape), seen):
             return mask
-    return Mask("given mask", lambda q, k: seen[q - (columns - rows), k])
+    return Mask(GIVEN, lambda q, k: seen[q - (columns - rows), k])
 
 
 def names(seen: Boolean) -> Iterator[str]:

@@ -56,7 +56,12 @@ class Model:
     @property
     def name(self) -> str:
         """What the model is called: the name of its folder, or that in the hub."""
-        return displayed(Path(self.path).resolve().name if Path(self.path).is_dir() else self.path)
+        path = Path(self.path).absolute()
+        if not path.is_dir():
+            return displayed(self.path)
+        if path.parent.name == "snapshots":
+            return displayed(path.parent.parent.name.removeprefix("models--").replace("--", "/"))
+        return displayed(path.name)
 
     @cached_property
     def captured(self) -> Capture:

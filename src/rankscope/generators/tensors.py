@@ -24,6 +24,7 @@ from rankscope.attention.operators import Operator
 from rankscope.attention.origin import Origin
 from rankscope.attention.request import EmptyRows
 from rankscope.errors import error
+from rankscope.generators import dumped
 from rankscope.generators.files import open_archive
 from rankscope.generators.stack import Job, Work
 from rankscope.generators.stored import Archive, Stored, displayed
@@ -56,6 +57,8 @@ class File:
     and the batch, without what the name gives: `attn` (4, 6, n, n) is layer × head; of `layer.3.attn`, (6, n, n) is
     the heads, (1, 6, n, n) the same of a batch of one, and (2, 6, n, n) is batch × head, and is labelled so.
 
+    A file that `rankscope model --save` wrote says itself what its arrays are.
+
     `key` is a pattern that names arrays (`*.attention`); `origin` is "stored" for weights as they are, "scores" for
     query and key pairs, and None for the weights where there are any and the pairs otherwise. `mask`, `kernel`,
     `position` and `scale` belong to pairs; where they are not given the file's metadata decides.
@@ -73,6 +76,8 @@ class File:
     def work(self) -> Work:
         """The matrices of the file, and notes on what is not analysed."""
         archive = open_archive(self.path)
+        if dumped.is_dump(archive):
+            return Work(list(dumped.jobs_of(archive, self.of_dump())))
         named = [each for each in archive.arrays if self.key is None or fnmatch.fnmatchcase(each.name, self.key)]
         if self.key is not None and not named:
             known = ", ".join(displayed(each.name) for each in archive.arrays[:8])
@@ -102,6 +107,13 @@ class File:
                 "give square matrices, or pairs named …query and …key; --key '*' takes arrays of any shape",
             )
         return Work(jobs, tuple(dict.fromkeys(notes)))
+
+    def of_dump(self) -> dumped.Options:
+        """How a file that `rankscope model` wrote is read: it holds queries and keys, and knows the rest."""
+        for name, value in (("--from stored", self.origin == "stored"), ("--position", self.position is not None)):
+            if value:
+                raise error("RS003", f"{name} with queries and keys of a model", "leave it out")
+        return dumped.Options(self.key, self.mask, self.kernel, self.scale)
 
     def described(self) -> dict[str, Any]:
         """How the file is read, with its name and not its path."""

@@ -11,7 +11,7 @@ from rankscope.attention.operators import Operator
 from rankscope.errors import error
 from rankscope.generators.capture.interception import Call, Interception
 from rankscope.generators.capture.layer import AS_TRAINED, Held, Layer, Variant, jobs_of
-from rankscope.generators.capture.names import STACKS, Numbering, Site
+from rankscope.generators.capture.names import STACKS, Numbering, Site, called
 from rankscope.generators.capture.seen import layer_of, of_steps, size_of
 from rankscope.generators.stack import Job, Work
 
@@ -237,7 +237,3 @@ class Recorder:
         if not self.captured.calls:
             raise error("RS107", f"no attention was seen in {self.captured.source}", REMEDY)
 
-
-def called(site: Site) -> str:
-    """A layer in words."""
-    return " ".join(filter(None, [site.stack, f"layer {site.layer}"]))

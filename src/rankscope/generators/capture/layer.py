@@ -1,34 +1,22 @@
-"""The heads of one layer as they were captured, each made into a matrix when it is asked for.
-
-Queries and keys are kept, which are small; a matrix is kept only until it has been measured. Where a model adds to the
-product of queries and keys something of its own for each head (DeBERTa, XLNet), the scores stand for the head instead.
-"""
+"""The heads of one layer as they were captured, as torch's tensors in the host's memory."""
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 
 from rankscope.arrays import Boolean, Float64
-from rankscope.attention.build import attention, from_logits
-from rankscope.attention.existing import single
-from rankscope.attention.kernels import KERNELS, Kernel, ScoreKernel
 from rankscope.attention.operators import Operator
 from rankscope.attention.origin import Origin
-from rankscope.attention.positions import Position
-from rankscope.attention.recognised import recognised
-from rankscope.errors import error
-from rankscope.generators.capture.names import Site
+from rankscope.generators.capture.head import Head
+from rankscope.generators.capture.names import Site, label_of
 from rankscope.generators.capture.scored import HIDDEN, UNDERFLOW
 from rankscope.generators.stack import Job
 
 Tensor = torch.Tensor
-
-BIAS: Final = "captured"
-"""What a position is called that is known only as the numbers that a model added to its scores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +72,7 @@ class Layer:
         assert self.key is not None
         return int(self.key.shape[-2])
 
-    def head(self, batch: int, head: int) -> "Head":
+    def head(self, batch: int, head: int) -> Head:
         """One head of one text."""
         scores = None if self.scores is None else doubles(self.scores[batch, head])
         query = None if self.query is None else doubles(self.query[batch, head])
@@ -96,90 +84,8 @@ class Layer:
         else:
             products = scores
         seen, bias = visible(products, added, self.causal)
-        return Head(self, batch, head, query, key, scores, seen, bias)
-
-
-@dataclass(frozen=True, eq=False)
-class Head:
-    """One head of one text: its numbers, which keys its queries see, and what is added to their scores, if anything."""
-
-    layer: Layer
-    batch: int
-    number: int
-    query: Float64 | None
-    key: Float64 | None
-    scores: Float64 | None
-    seen: Boolean
-    bias: Float64 | None
-
-    def without_padding(self) -> tuple["Head", int]:
-        """The head without keys that no query sees, and their queries where these are the same tokens; their number."""
-        kept = self.seen.any(axis=0)
-        count = int(np.count_nonzero(~kept))
-        if not count or not kept.any():
-            return self, 0
-        own = self.seen.shape[0] == self.seen.shape[1] and not self.layer.site.crosses
-        rows = kept if own else np.ones(len(self.seen), dtype=bool)
-        both = np.ix_(rows, kept)
-        return replace(
-            self,
-            query=None if self.query is None else self.query[rows],
-            key=None if self.key is None else self.key[kept],
-            scores=None if self.scores is None else self.scores[both],
-            seen=self.seen[both],
-            bias=None if self.bias is None else self.bias[both],
-        ), count
-
-    def operator(self, base: Origin, mask: Any = None, kernel: str | Kernel | None = None) -> Operator:
-        """The matrix: as the model has it, or under another mask or kernel.
-
-        Raises:
-            UsageError: RS003, what the other one needs is not known of this head.
-        """
-        own, padded = self.without_padding()
-        notes = [f"padding: {padded} tokens left out"] if padded else []
-        shown = recognised(own.seen) if mask is None else mask
-        with_kernel = self.kernel() if kernel is None else kernel
-        position: Position | str = "none"
-        if own.bias is not None:
-            own.check_known(shown, with_kernel)
-            held, first = own.bias, own.bias.shape[1] - own.bias.shape[0]
-            position = Position(BIAS, bias=lambda i, j, place: held[i - first, j])
-        origin = replace(base, notes=(*base.notes, *notes))
-        options: dict[str, Any] = {
-            "mask": shown, "kernel": with_kernel, "position": position, "empty_rows": "zero", "origin": origin,
-        }  # fmt: skip
-        if own.query is None or own.key is None:
-            assert own.scores is not None
-            own.check_known(shown, with_kernel)
-            return from_logits(np.where(own.seen, own.scores, 0.0), **options)
-        scale = own.layer.scale * math.sqrt(own.query.shape[1])
-        made = attention(own.query, own.key, **options, scale=scale, heads=self.layer.heads)
-        return single(made)
-
-    def kernel(self) -> str | ScoreKernel:
-        """The kernel that the model has."""
-        layer = self.layer
-        if layer.sinks is not None:
-            return ScoreKernel("sink", sink=layer.sinks[self.number])
-        return "softmax" if layer.cap is None else f"softcap:{layer.cap:g}"
-
-    def check_known(self, mask: Any, kernel: str | Kernel) -> None:
-        """Refuse a mask that shows scores which the model never had, and a kernel that acts on queries and keys."""
-        built = KERNELS.build(kernel) if isinstance(kernel, str) else kernel
-        if self.query is None and not isinstance(built, ScoreKernel):
-            given = f"the kernel {built.label} for scores that are no product of queries and keys"
-            raise error("RS003", given, "take a kernel of scores")
-        from rankscope.attention.build import mask_of
-
-        rows, columns = self.seen.shape
-        places = np.arange(columns - rows, columns)[:, None]
-        wanted = mask_of(mask, rows, columns).allows(places, np.arange(columns)[None, :])
-        unknown = int(np.count_nonzero(np.broadcast_to(wanted, self.seen.shape) & ~self.seen))
-        if unknown:
-            what = "scores that are no product of queries and keys" if self.query is None else "the bias of the scores"
-            given = f"the mask {getattr(mask, 'label', mask)} shows {unknown} keys of which {what} are not known"
-            raise error("RS003", given, "take a mask that shows no more than the model's own")
+        sink = None if self.sinks is None else self.sinks[head]
+        return Head(query, key, scores, seen, bias, self.scale, self.cap, sink, self.heads, self.site.crosses)
 
 
 def doubles(tensor: Tensor) -> Float64:
@@ -263,11 +169,9 @@ def jobs_of(held: Held, source: str, several: bool, variant: Variant = AS_TRAINE
 def origin_of(held: Held, batch: int, head: int, source: str, several: bool, variant: Variant) -> Origin:
     """What is known of a head before it is made."""
     site = held.site
-    text = f"text {batch}" if held.batch > 1 else ""
-    call = f"call {site.passed}" if several else ""
-    stack = " ".join(filter(None, [call, text, site.stack, variant.name]))
+    stack, label = label_of(site, batch if held.batch > 1 else None, head, several=several, variant=variant.name)
     return Origin(
-        label=" ".join(filter(None, [stack, f"layer {site.layer} head {head}"])),
+        label=label,
         source=source,
         key=site.module or None,
         plan=variant.plan,

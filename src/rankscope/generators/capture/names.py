@@ -73,3 +73,17 @@ class Numbering:
         """The stack that a module belongs to."""
         side = next((word for word in module.split(".") if word in ("encoder", "decoder")), "") if self.both else ""
         return "cross" if CROSS.search(module) else side
+
+
+def label_of(
+    site: Site, text: int | None, head: int, *, several: bool = False, variant: str = ""
+) -> tuple[str, str]:
+    """The stack that a head belongs to, and its label; `text` and the call are named where there are several."""
+    call = f"call {site.passed}" if several else ""
+    stack = " ".join(filter(None, [call, "" if text is None else f"text {text}", site.stack, variant]))
+    return stack, " ".join(filter(None, [stack, f"layer {site.layer} head {head}"]))
+
+
+def called(site: Site) -> str:
+    """A layer in words."""
+    return " ".join(filter(None, [site.stack, f"layer {site.layer}"]))

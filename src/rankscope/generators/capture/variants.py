@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from rankscope.attention.kernels import KERNELS
 from rankscope.attention.masks import parse
 from rankscope.attention.operators import Mean, Operator
 from rankscope.attention.origin import Origin
 from rankscope.errors import RankscopeError, error
-from rankscope.generators.capture.capturing import Capture, called
+from rankscope.generators.capture.capturing import Capture
 from rankscope.generators.capture.layer import Held, Variant
+from rankscope.generators.capture.names import called
 from rankscope.generators.plans import PLANS, Site
 from rankscope.generators.stack import Job, Work
 
@@ -81,7 +80,7 @@ def why_not(held: Held, variant: Variant) -> str:
     if held.site.crosses and variant.kernel is None:
         return "whose queries and keys are of two texts"
     layer = held.get()
-    known = layer.mask is None or layer.mask.dtype == torch.bool
+    known = layer.mask is None or not layer.mask.is_floating_point()
     for batch in range(held.batch):
         for head in range(held.heads):
             mask = variant.mask(held.site.layer, head, held.heads, held.shape[1])
@@ -90,7 +89,7 @@ def why_not(held: Held, variant: Variant) -> str:
                     break
                 own, _ = layer.head(batch, head).without_padding()
                 if own.bias is not None:
-                    own.check_known(mask if mask is not None else "bidirectional", variant.kernel or own.kernel())
+                    own.check_known(mask if mask is not None else "bidirectional", variant.kernel or own.kernel)
             except RankscopeError as reason:
                 return reason.given
     return ""

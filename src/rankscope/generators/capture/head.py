@@ -1,0 +1,110 @@
+"""One head of captured attention: its numbers, made into a matrix when that is asked for.
+
+Queries and keys are what is kept, since they are small; where a model adds to their product something of its own for
+each head (DeBERTa, XLNet), the scores stand for the head instead.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from rankscope.arrays import Boolean, Float64
+from rankscope.attention.build import attention, from_logits, mask_of
+from rankscope.attention.existing import single
+from rankscope.attention.kernels import KERNELS, Kernel, ScoreKernel
+from rankscope.attention.operators import Operator
+from rankscope.attention.origin import Origin
+from rankscope.attention.positions import Position
+from rankscope.attention.recognised import recognised
+from rankscope.errors import error
+
+CAPTURED: Final = "captured"
+"""What a position is called that is known only as the numbers that a model added to its scores."""
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """One head: queries (n, d) and keys (m, d) with the factor `scale` of their product, or scores (n, m); which keys
+    are `seen`; the `bias` that is added to the scores; a soft `cap` of them, and the logit of a `sink`.
+
+    `count` is the number of heads of its layer; a head that `crosses` has queries of one text and keys of another.
+    """
+
+    query: Float64 | None
+    key: Float64 | None
+    scores: Float64 | None
+    seen: Boolean
+    bias: Float64 | None = None
+    scale: float = 1.0
+    cap: float | None = None
+    sink: float | None = None
+    count: int = 1
+    crosses: bool = False
+
+    def without_padding(self) -> tuple["Head", int]:
+        """The head without keys that no query sees, and their queries where these are the same tokens; their number."""
+        kept = self.seen.any(axis=0)
+        count = int(np.count_nonzero(~kept))
+        if not count or not kept.any():
+            return self, 0
+        own = self.seen.shape[0] == self.seen.shape[1] and not self.crosses
+        rows = kept if own else np.ones(len(self.seen), dtype=bool)
+        both = np.ix_(rows, kept)
+        return replace(
+            self,
+            query=None if self.query is None else self.query[rows],
+            key=None if self.key is None else self.key[kept],
+            scores=None if self.scores is None else self.scores[both],
+            seen=self.seen[both],
+            bias=None if self.bias is None else self.bias[both],
+        ), count
+
+    def operator(self, base: Origin, mask: Any = None, kernel: str | Kernel | None = None) -> Operator:
+        """The matrix: as the model has it, or under another mask or kernel.
+
+        Raises:
+            UsageError: RS003, what the other one needs is not known of this head.
+        """
+        own, padded = self.without_padding()
+        shown = recognised(own.seen) if mask is None else mask
+        by = self.kernel if kernel is None else kernel
+        own.check_known(shown, by)
+        position: Position | str = "none"
+        if own.bias is not None:
+            held, first = own.bias, own.bias.shape[1] - own.bias.shape[0]
+            position = Position(CAPTURED, bias=lambda i, j, place: held[i - first, j])
+        notes = (*base.notes, f"padding: {padded} tokens left out") if padded else base.notes
+        options: dict[str, Any] = {
+            "mask": shown, "kernel": by, "position": position, "empty_rows": "zero", "origin": replace(base, notes=notes),
+        }  # fmt: skip
+        if own.query is None or own.key is None:
+            assert own.scores is not None
+            return from_logits(np.where(own.seen, own.scores, 0.0), **options)
+        scale = own.scale * math.sqrt(own.query.shape[1])
+        return single(attention(own.query, own.key, **options, scale=scale, heads=self.count))
+
+    @property
+    def kernel(self) -> str | ScoreKernel:
+        """The kernel that the model has."""
+        if self.sink is not None:
+            return ScoreKernel("sink", sink=self.sink)
+        return "softmax" if self.cap is None else f"softcap:{self.cap:g}"
+
+    def check_known(self, mask: Any, kernel: str | Kernel) -> None:
+        """Refuse a mask that shows scores which the model never had, and a kernel that needs more than there is."""
+        built = KERNELS.build(kernel) if isinstance(kernel, str) else kernel
+        if self.query is None and not isinstance(built, ScoreKernel):
+            given = f"the kernel {built.label} for scores that are no product of queries and keys"
+            raise error("RS003", given, "take a kernel of scores")
+        if self.query is not None and self.bias is None:
+            return
+        rows, columns = self.seen.shape
+        places = np.arange(columns - rows, columns)[:, None]
+        wanted = np.broadcast_to(mask_of(mask, rows, columns).allows(places, np.arange(columns)[None, :]), self.seen.shape)
+        unknown = int(np.count_nonzero(wanted & ~self.seen))
+        if unknown:
+            what = "the scores" if self.query is None else "what the model adds to the scores"
+            given = f"the mask {getattr(mask, 'label', mask)} shows {unknown} places of which {what} is not known"
+            raise error("RS003", given, "take a mask that shows no more than the model's own")
