@@ -57,6 +57,12 @@ WhatIf = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+Depth = Annotated[
+    bool,
+    typer.Option(
+        "--depth", help="Its tokens from layer to layer, with and without skips and MLPs.", rich_help_panel=MODEL
+    ),
+]
 Save = Annotated[
     Path | None,
     typer.Option(
@@ -79,6 +85,7 @@ def model(
     dtype: DtypeOf = None,
     download: Download = False,
     what_if: WhatIf = None,
+    depth: Depth = False,
     measure: o.Measures = None,
     rule: o.Rule = None,
     rtol: o.Rtol = None,
@@ -121,15 +128,6 @@ def model(
         check_dump(save)
     of = model_of(name, text, image, layers, heads, max_length, batch, device, dtype, download)
     variants = o.split("--what-if", what_if)
-    sources = (variants_of(of.captured, variants),) if variants else (of.captured,)
-    study = Study(
-        sources,
-        tuple(o.split("--measure", measure)),
-        numerics_of(rule, rtol, prove, budget, "lapack"),
-        blas_threads,
-        null=o.null_count(null, null_seeds),
-        pictures=wants_pictures(output, shown),
-    )
     showing = Showing(
         command=o.command_of(context),
         format=format,
@@ -139,6 +137,25 @@ def model(
         quiet=quiet,
         verbose=verbose,
         timing=timing,
+    )
+    if depth:
+        from rankscope.trained_depth import trained_depth
+
+        others = {"--what-if": what_if, "--measure": measure, "--null": null, "--layers": layers, "--heads": heads,
+                  "--prove": prove, "--require": require, "--dtype": dtype, "--save": save}  # fmt: skip
+        for flag, value in others.items():
+            if value:
+                raise error("RS003", f"--depth and {flag}", "leave one out: --depth measures the model's tokens")
+        show_result(lambda: trained_depth(of, timing=timing), showing)
+        return
+    sources = (variants_of(of.captured, variants),) if variants else (of.captured,)
+    study = Study(
+        sources,
+        tuple(o.split("--measure", measure)),
+        numerics_of(rule, rtol, prove, budget, "lapack"),
+        blas_threads,
+        null=o.null_count(null, null_seeds),
+        pictures=wants_pictures(output, shown),
     )
     if not quiet:
         print(f"rankscope: {estimate(of.captured, workers)}", file=sys.stderr)

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
+from rankscope.arrays import Float64
 from rankscope.errors import error
 from rankscope.generators.capture.capturing import Capture, Recorder, names_of
 from rankscope.generators.capture.layer import Layer
@@ -71,14 +72,7 @@ class Model:
             FormatError: a folder that is refused.
             UsageError: layers or heads that the model has not.
         """
-        found = directory(folder_of(self.path, download=self.download))
-        inputs, notes = self.inputs(found)
-        model = model_of(found, self.device, self.dtype)
-        if takes(model, "use_cache"):
-            inputs["use_cache"] = False
-        inputs = {name: each.to(self.device) if hasattr(each, "to") else each for name, each in inputs.items()}
-        if model.config.is_encoder_decoder:
-            inputs["decoder_input_ids"] = inputs["input_ids"]
+        found, model, inputs, notes = self.loaded
         numbers = {
             "layers": None if self.layers is None else frozenset(self.layers),
             "heads": None if self.heads is None else frozenset(self.heads),
@@ -93,6 +87,38 @@ class Model:
         kept.said = (*notes, *ignored)
         kept.about = self.about(found, model, inputs)
         return kept
+
+    @cached_property
+    def loaded(self) -> tuple[Directory, Any, dict[str, Any], list[str]]:
+        """The folder, the model, what it is given, and notes on what is left of that."""
+        found = directory(folder_of(self.path, download=self.download))
+        inputs, notes = self.inputs(found)
+        model = model_of(found, self.device, self.dtype)
+        if takes(model, "use_cache"):
+            inputs["use_cache"] = False
+        inputs = {name: each.to(self.device) if hasattr(each, "to") else each for name, each in inputs.items()}
+        inputs |= {
+            name: each.to(model.dtype)
+            for name, each in inputs.items()
+            if hasattr(each, "is_floating_point") and each.is_floating_point()
+        }
+        if model.config.is_encoder_decoder:
+            inputs["decoder_input_ids"] = inputs["input_ids"]
+        return found, model, inputs, notes
+
+    def states(self, parts: Any) -> dict[str, list[Float64]]:
+        """The tokens that enter each layer and those that leave the last one, of the first text, by stack.
+
+        `parts` says what the model keeps beside its attention.
+        """
+        from rankscope.generators.capture.ablation import without
+        from rankscope.generators.capture.layer import doubles
+
+        _, model, inputs, _ = self.loaded
+        out = without(model, parts, lambda: model(**inputs, output_hidden_states=True))
+        named = {"": "hidden_states", "encoder": "encoder_hidden_states", "decoder": "decoder_hidden_states"}
+        found = {stack: getattr(out, name, None) for stack, name in named.items()}
+        return {stack: [doubles(each[0]) for each in listed] for stack, listed in found.items() if listed}
 
     def inputs(self, found: Directory) -> tuple[dict[str, Any], list[str]]:
         """What the model is given, and notes on what is left of it."""

@@ -71,7 +71,8 @@ def heading(found: list[Network]) -> str:
     common = parted([printable(each.label) for each in found])[0]
     name = printable(found[0].label) if len(found) == 1 else f"{len(found)} networks   {common}".rstrip()
     sizes = [network_sizes(each.matrix) for each in found]
-    keys = [key for key in ("n", "d", "heads", "layers") if len({size[key] for size in sizes}) == 1]
+    known = [key for key in ("n", "d", "heads", "layers") if None not in {size[key] for size in sizes}]
+    keys = [key for key in known if len({size[key] for size in sizes}) == 1]
     every = [r.seed for each in found for own in each.layers.values() for rows in own.values() for r in rows]
     seeds = sorted({seed for seed in every if seed is not None})
     seed = [f"seed {seeds[0]}"] if len(seeds) == 1 else [f"{len(seeds)} seeds"] if seeds else []
