@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from rankscope.generators.stack import synthetic as synthetic
     from rankscope.generators.tensors import File as File
     from rankscope.generators.tensors import load as load
+    from rankscope.monitor import Monitor as Monitor
     from rankscope.records import Reading as Reading
     from rankscope.records import Record as Record
     from rankscope.records import Table as Table
@@ -100,6 +101,7 @@ HOMES = {
     "generators.network": ["Stack"],
     "generators.stack": ["Synthetic", "synthetic"],
     "generators.tensors": ["File", "load"],
+    "monitor": ["Monitor"],
     "records": ["Reading", "Record", "Table"],
     "certificates": ["Certificate"],
     "deep": ["depth"],

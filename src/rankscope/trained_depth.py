@@ -55,7 +55,9 @@ class Path:
     def origin(self) -> Origin:
         """What the rows of this path are called."""
         label = " ".join(filter(None, [self.model.name, self.stack, WORDS[self.skip, self.mlp]]))
-        return Origin(label, dtype=str(self.model.captured.about["dtype"]), source=self.model.name)
+        sizes = {layer.query.shape[-1] for layer in self.model.captured.layers if layer.query is not None}
+        d = sizes.pop() if len(sizes) == 1 else None
+        return Origin(label, d=d, dtype=str(self.model.captured.about["dtype"]), source=self.model.name)
 
     @property
     def network(self) -> dict[str, Any]:

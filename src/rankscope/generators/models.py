@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from rankscope.arrays import Float64
 from rankscope.errors import error
-from rankscope.generators.capture.capturing import Capture, Recorder, names_of
+from rankscope.generators.capture.capturing import Capture, Recorder
 from rankscope.generators.capture.layer import Layer
-from rankscope.generators.capture.names import Numbering, Site
+from rankscope.generators.capture.names import Site
 from rankscope.generators.pretrained.directory import Directory, directory
 from rankscope.generators.pretrained.inputs import Text, pixels_of, sample_text, tokens_of
 from rankscope.generators.pretrained.loading import folder_of, model_of
@@ -78,7 +78,7 @@ class Model:
             "heads": None if self.heads is None else frozenset(self.heads),
         }
         kept = Capture(self.name, heads=numbers["heads"])
-        recorder = Recorder(kept, Numbering.of(names_of(model)), None, numbers["layers"], numbers["heads"])
+        recorder = Recorder(kept, None, numbers["layers"], numbers["heads"])
         read(model, inputs, recorder)
         recorder.check()
         self.check(recorder)
@@ -183,7 +183,7 @@ def again(model: Any, inputs: dict[str, Any]) -> Callable[[Site], Layer]:
         with lock:
             if site not in last:
                 kept = Capture("")
-                recorder = Recorder(kept, Numbering.of(names_of(model)), None, None, None, wanted=site)
+                recorder = Recorder(kept, None, None, None, wanted=site)
                 read(model, inputs, recorder)
                 last.clear()
                 last[site] = kept.layers[0]

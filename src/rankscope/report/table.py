@@ -9,7 +9,7 @@ import io
 import json
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
@@ -100,6 +100,13 @@ def to_frame(table: Table) -> "pd.DataFrame":
     import pandas as pd
 
     return pd.DataFrame(table.rows())
+
+
+def frame_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> "pd.DataFrame":
+    """Rows as a DataFrame with these columns, also where there are none."""
+    import pandas as pd
+
+    return pd.DataFrame(list(rows), columns=list(columns))
 
 
 def to_parquet(table: Table) -> bytes:

@@ -15,12 +15,10 @@ from typing import Any, Final
 import torch
 
 from rankscope.errors import error
+from rankscope.generators.capture.following import TRANSPARENT
 from rankscope.generators.capture.interception import Interception
 
 ADDITIONS: Final = frozenset({"add", "__add__", "__radd__", "__iadd__"})
-
-TRANSPARENT: Final = (torch.nn.Softmax, torch.nn.Dropout, torch.nn.Identity)
-"""Modules that stand for a function: what they are given is not what a branch starts from."""
 
 
 @dataclass(frozen=True)

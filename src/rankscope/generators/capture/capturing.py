@@ -1,22 +1,21 @@
 """`rankscope.capture`: the attention that a model uses while it runs, head by head."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import torch
 
 from rankscope.attention.operators import Operator
 from rankscope.errors import error
-from rankscope.generators.capture.interception import Call, Interception
+from rankscope.generators.capture.following import following
+from rankscope.generators.capture.interception import Call
 from rankscope.generators.capture.layer import AS_TRAINED, Held, Layer, Variant, jobs_of
-from rankscope.generators.capture.names import STACKS, Numbering, Site, called
+from rankscope.generators.capture.names import STACKS, Site, called
 from rankscope.generators.capture.seen import layer_of, of_steps, size_of
 from rankscope.generators.stack import Job, Work
-
-TRANSPARENT: Final = (torch.nn.Softmax, torch.nn.Dropout, torch.nn.Identity)
-"""Modules that stand for a function: attention inside of them is that of the module around."""
 
 REMEDY: Final = (
     "load the model with attn_implementation='sdpa' or 'eager', or call model.set_attn_implementation('sdpa'); "
@@ -67,7 +66,7 @@ class Capture:
     @property
     def size(self) -> int:
         """Bytes of what is kept."""
-        return sum(each.numel() * each.element_size() for layer in self.layers for each in layer.tensors)
+        return sum(each.numel() * each.element_size() for layer in self.layers for each in layer.tensors)  # masks are shared
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -129,7 +128,7 @@ def capture(
     >>> [operator.shape for operator in captured]
     [(10, 10), (10, 10)]
     """
-    recorder = Recorder(Capture(type(model).__name__), Numbering.of(names_of(model)), each, chosen(layers), chosen(heads))
+    recorder = Recorder(Capture(type(model).__name__), each, chosen(layers), chosen(heads))
     recorder.captured.heads = recorder.heads
     with recorder.watching(model):
         yield recorder.captured
@@ -141,63 +140,25 @@ def chosen(numbers: Any) -> frozenset[int] | None:
     return None if numbers is None else frozenset([numbers] if isinstance(numbers, int) else numbers)
 
 
-def names_of(model: Any) -> list[str]:
-    """The paths of all modules of a model."""
-    if not isinstance(model, torch.nn.Module):
-        given = f"a model of type {type(model).__name__}"
-        raise error("RS105", given, "give a torch.nn.Module; for arrays there is rankscope.attention")
-    return [name for name, _ in model.named_modules()]
-
-
 @dataclass
 class Recorder:
-    """What follows a model while it runs: in which module it is, and what its attention was."""
+    """What keeps the attention of a model that is followed, or hands it on."""
 
     captured: Capture
-    numbering: Numbering
     each: Callable[[Operator], object] | None
     layers: frozenset[int] | None
     heads: frozenset[int] | None
-    stack: list[tuple[str, Any]] = field(default_factory=list)
     wanted: Site | None = None
     layers_seen: set[int] = field(default_factory=set)
-    last: dict[tuple[str, str], int] = field(default_factory=dict)
+    last: dict[tuple[str, int], int] = field(default_factory=dict)
+    masks: deque[torch.Tensor] = field(default_factory=lambda: deque(maxlen=8))
 
-    @contextmanager
-    def watching(self, model: torch.nn.Module) -> Iterator[None]:
+    def watching(self, model: torch.nn.Module) -> AbstractContextManager[None]:
         """Follow the model; everything is taken off again, whatever happens."""
-        with ExitStack() as undo:
-            for name, module in model.named_modules():
-                if name and isinstance(module, TRANSPARENT):
-                    continue
-                enter = module.register_forward_pre_hook(self.entering(name))
-                leave = module.register_forward_hook(self.leaving, always_call=True)
-                undo.callback(enter.remove)
-                undo.callback(leave.remove)
-            undo.enter_context(Interception(self.saw))
-            yield
+        return following(model, self.saw)
 
-    def entering(self, name: str) -> Callable[[Any, Any], None]:
-        """What is done when a module begins."""
-
-        def enter(module: Any, _: Any) -> None:
-            if not self.stack:
-                self.numbering.begin()
-            self.stack.append((name, module))
-
-        return enter
-
-    def leaving(self, module: Any, _: Any, __: Any) -> None:
-        """What is done when a module ends, however it does."""
-        while self.stack and self.stack.pop()[1] is not module:
-            pass
-
-    def saw(self, call: Call) -> None:
-        """One call of attention; what runs outside of the model is not its own."""
-        if not self.stack:
-            return
-        name, module = self.stack[-1]
-        site = self.numbering.site(name)
+    def saw(self, call: Call, site: Site, module: Any) -> None:
+        """One call of attention."""
         self.captured.calls += 1
         self.layers_seen.add(site.layer)
         if self.layers is not None and site.layer not in self.layers:
@@ -210,7 +171,7 @@ class Recorder:
         if layer is None:
             self.captured.without_pairs[site] = size_of(call)
         elif self.each is None:
-            self.keep(layer, name)
+            self.keep(self.sharing(layer))
         elif layer.shape[0] == 1 < layer.shape[1]:
             self.captured.steps += 1
         else:
@@ -219,9 +180,19 @@ class Recorder:
                 if self.heads is None or job.origin.head in self.heads:
                     self.each(job.make())
 
-    def keep(self, layer: Layer, name: str) -> None:
+    def sharing(self, layer: Layer) -> Layer:
+        """The layer with the mask of an earlier one where that is equal: a bias is as large as the matrices."""
+        if layer.mask is None:
+            return layer
+        for mask in self.masks:
+            if mask.shape == layer.mask.shape and mask.dtype == layer.mask.dtype and torch.equal(mask, layer.mask):
+                return replace(layer, mask=mask)
+        self.masks.append(layer.mask)
+        return layer
+
+    def keep(self, layer: Layer) -> None:
         """Keep a layer, joined to the call before if it continues it."""
-        place = layer.site.stack, name
+        place = layer.site.stack, layer.site.layer
         known = self.last.get(place)
         joined = None if known is None else of_steps(self.captured.layers[known], layer)
         if joined is not None and known is not None:

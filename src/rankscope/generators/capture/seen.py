@@ -10,7 +10,7 @@ from rankscope.arrays import Float64
 from rankscope.generators.capture.interception import Call, Fused, Written
 from rankscope.generators.capture.layer import Layer, of_head, visible
 from rankscope.generators.capture.names import Site
-from rankscope.generators.capture.scored import Product, hidden, product_of, sinks_of
+from rankscope.generators.capture.scored import Product, hidden, places, product_of, sinks_of
 
 Tensor = torch.Tensor
 
@@ -18,11 +18,14 @@ TINY: Final = 1e-300
 """What keeps a quotient finite where a model's output is zero."""
 
 
-def layer_of(call: Call, site: Site, module: Any, keep_scores: bool) -> Layer | None:
-    """The layer that a call is; None for one whose scores would have to be kept and are not."""
+def layer_of(call: Call, site: Site, module: Any, keep_scores: bool, *, faithful: bool = True) -> Layer | None:
+    """The layer that a call is; None for one whose scores would have to be kept and are not.
+
+    Without `faithful` it is not compared with what the model made, which costs about as much as one more forward pass.
+    """
     if isinstance(call, Fused):
-        return of_fused(call, site)
-    return of_written(call, site, module, keep_scores)
+        return of_fused(call, site, faithful)
+    return of_written(call, site, module, keep_scores, faithful)
 
 
 def size_of(call: Call) -> tuple[int, int, tuple[int, int]]:
@@ -48,7 +51,7 @@ def four(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def of_fused(call: Fused, site: Site) -> Layer:
+def of_fused(call: Fused, site: Site, faithful: bool) -> Layer:
     """The layer of a fused call: its weights were never held, so that its output says whether they are these."""
     query, key, value, out = (four(each.detach()) for each in (call.query, call.key, call.value, call.out))
     batch = max(query.shape[0], key.shape[0])
@@ -57,15 +60,23 @@ def of_fused(call: Fused, site: Site) -> Layer:
     scale = 1 / math.sqrt(query.shape[-1]) if call.scale is None else float(call.scale)
     heads = query.shape[1]
     fidelity = np.full((batch, heads), math.nan)
-    if call.dropout == 0:
+    if call.dropout == 0 and faithful:
         for b in range(batch):
             size = max(float(out[b].abs().max()) if out[b].numel() else 0.0, TINY)
             for h in range(heads):
                 added = None if mask is None else of_head(mask, b, h)
                 own = key[b, h // (heads // key.shape[1])], value[b, h // (heads // value.shape[1])]
                 fidelity[b, h] = missed(query[b, h], *own, out[b, h], added, call.causal, scale) / size
-    held = None if mask is None else mask.to("cpu")
+    held = None if mask is None else kept(narrowed(mask))
     return Layer(site, kept(query), kept(key), None, held, call.causal, scale, None, None, fidelity, "output")
+
+
+def narrowed(mask: Tensor) -> Tensor:
+    """A mask without the texts and heads over which it is the same array, expanded."""
+    for axis in (0, 1):
+        if mask.shape[axis] > 1 and mask.stride(axis) == 0:
+            mask = mask.narrow(axis, 0, 1)
+    return mask
 
 
 def missed(
@@ -82,7 +93,7 @@ def missed(
     return float(away.max()) if away.numel() else 0.0
 
 
-def of_written(call: Written, site: Site, module: Any, keep_scores: bool) -> Layer | None:
+def of_written(call: Written, site: Site, module: Any, keep_scores: bool, faithful: bool) -> Layer | None:
     """The layer of attention that a model writes out: its weights are there to be compared with."""
     scores, weights = (split(each.detach(), call.heads) for each in (call.scores, call.weights))
     own = scores[..., : call.columns]
@@ -90,20 +101,14 @@ def of_written(call: Written, site: Site, module: Any, keep_scores: bool) -> Lay
     sinks = None
     if call.columns < scores.shape[-1]:
         sinks = None if found is None else sinks_of(scores, found, module)
-        found = found if sinks is not None else None
-        if sinks is None and keep_scores:
-            sinks = []
+        if sinks is None:  # a sink that is no one number for each head: no kernel here has these weights
+            return None
     if found is None and not keep_scores:
         return None
-    fidelity = np.array(
-        [
-            [distance(own[b, h], weights[b, h][..., : call.columns], found, b, h, sinks) for h in range(own.shape[1])]
-            for b in range(own.shape[0])
-        ]
-    )
+    fidelity = np.full(own.shape[:2], math.nan)
+    for b, h in places(own) if faithful else []:
+        fidelity[b, h] = distance(own[b, h], weights[b, h][..., : call.columns], found, b, h, sinks)
     if found is None:
-        if sinks is not None:  # a sink that is no one number for each head: the weights are those of the scores and it
-            return None
         return Layer(site, None, None, kept(own), kept_mask(own), False, 1.0, None, None, fidelity, "weights")
     mask = kept_mask(own)
     return Layer(

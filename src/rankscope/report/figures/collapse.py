@@ -222,7 +222,7 @@ def facts_of(found: Sequence[Network], *, alone: bool) -> str:
     sizes = [{"n": each.matrix.rows, "d": each.matrix.d, **(each.matrix.network or {})} for each in found]
     for name in ("n", "d", "layers", "heads"):
         values = {size.get(name) for size in sizes}
-        facts += [f"{name} = {values.pop()}"] if len(values) == 1 else []
+        facts += [f"{name} = {values.pop()}"] if len(values) == 1 and None not in values else []
     seeds = max(network.count for network in found)
     facts += [f"mean of {seeds} seeds, with their range"] if seeds > 1 else []
     return " · ".join([*facts, *([f"mask {found[0].matrix.mask}"] if alone and found[0].matrix.mask else [])])

@@ -1,0 +1,74 @@
+"""Following a model while it runs: in which module it is, and which layer each call of attention belongs to."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import torch
+
+from rankscope.errors import error
+from rankscope.generators.capture.interception import Call, Interception
+from rankscope.generators.capture.names import Numbering, Site
+
+TRANSPARENT: Final = (torch.nn.Softmax, torch.nn.Dropout, torch.nn.Identity)
+"""Modules that stand for a function: attention inside of them is that of the module around."""
+
+Took = Callable[[Call, Site, Any], None]
+"""What is done with a call of attention, given its place and its module."""
+
+
+def names_of(model: Any) -> list[str]:
+    """The paths of all modules of a model."""
+    if not isinstance(model, torch.nn.Module):
+        given = f"a model of type {type(model).__name__}"
+        raise error("RS105", given, "give a torch.nn.Module; for arrays there is rankscope.attention")
+    return [name for name, _ in model.named_modules()]
+
+
+@dataclass
+class Follower:
+    """Where a model is while it runs."""
+
+    took: Took
+    numbering: Numbering
+    stack: list[tuple[str, Any]] = field(default_factory=list)
+
+    def entering(self, name: str) -> Callable[[Any, Any], None]:
+        """What is done when a module begins."""
+
+        def enter(module: Any, _: Any) -> None:
+            if not self.stack:
+                self.numbering.begin()
+            self.stack.append((name, module))
+
+        return enter
+
+    def leaving(self, module: Any, _: Any, __: Any) -> None:
+        """What is done when a module ends, however it does."""
+        while self.stack and self.stack.pop()[1] is not module:
+            pass
+
+    def saw(self, call: Call) -> None:
+        """One call of attention; what runs outside of the model is not its own."""
+        if self.stack:
+            name, module = self.stack[-1]
+            self.took(call, self.numbering.site(name), module)
+
+
+@contextmanager
+def following(model: torch.nn.Module, took: Took, *, begun: bool = False) -> Iterator[None]:
+    """Follow a model, which may have `begun` already; everything is taken off again, whatever happens."""
+    follower = Follower(took, Numbering.of(names_of(model)))
+    with ExitStack() as undo:
+        for name, module in model.named_modules():
+            if name and isinstance(module, TRANSPARENT):
+                continue
+            enter = module.register_forward_pre_hook(follower.entering(name))
+            leave = module.register_forward_hook(follower.leaving, always_call=True)
+            undo.callback(enter.remove)
+            undo.callback(leave.remove)
+        if begun:
+            follower.entering("")(model, None)
+        undo.enter_context(Interception(follower.saw))
+        yield
