@@ -27,11 +27,11 @@ def ended() -> dict[str, Ended]:
     commands: dict[str, list[object]] = {
         "list": ["list", "--plugin", PLUGIN],
         "list without": ["list"],
-        "all three": [*SMALL, "--plugin", PLUGIN, "--mask", "spaced:2", "--kernel", "softcap:5", "-f", "json"],
+        "all three": [*SMALL, "--plugin", PLUGIN, "--mask", "spaced:2", "--kernel", "clipped:1", "-f", "json"],
         "table": [*SMALL, "--plugin", PLUGIN],
         "one measure": [*SMALL, "--plugin", PLUGIN, "-m", "spectral_flatness", "-f", "json"],
         "compare": ["compare", *SMALL[1:], "--plugin", PLUGIN, "--mask", "causal & spaced:3,causal", "-f", "json"],
-        "default value": [*SMALL, "--plugin", PLUGIN, "--kernel", "softcap", "-f", "json"],
+        "default value": [*SMALL, "--plugin", PLUGIN, "--kernel", "clipped", "-f", "json"],
         "mistyped": [*SMALL, "--plugin", PLUGIN, "--mask", "spacd:2"],
         "without its value": [*SMALL, "--plugin", PLUGIN, "--mask", "spaced"],
         "not loaded": [*SMALL, "--mask", "spaced:2"],
@@ -46,7 +46,7 @@ def ended() -> dict[str, Ended]:
 def test_each_entry_is_listed_with_its_first_line(ended: dict[str, Ended]) -> None:
     shown = " ".join(ended["list"].stdout.split())
     assert "spaced:STEP Every query sees itself and the earlier keys at a multiple of the step." in shown
-    assert "softcap[:CAP=30] Softmax of scores that are softly capped" in shown
+    assert "clipped[:LIMIT=30] Softmax of scores that are cut off" in shown
     assert "spectral_flatness Geometric over arithmetic mean" in shown
     assert "spaced" not in ended["list without"].stdout
 
@@ -55,7 +55,7 @@ def test_mask_kernel_and_measure_work_together(ended: dict[str, Ended]) -> None:
     document = strict_json(ended["all three"].raw)
     assert violations(document) == []
     [matrix] = document["matrices"]
-    assert (matrix["mask"], matrix["kernel"]) == ("spaced:2", "softcap:5")
+    assert (matrix["mask"], matrix["kernel"]) == ("spaced:2", "clipped:1")
     found = by_measure(document)
     assert (found["rank_exact"]["value"], found["rank_exact"]["guarantee"]) == (12, "proved")
     assert (found["logdet"]["sign"], found["logdet"]["guarantee"]) == (1, "proved")
@@ -66,7 +66,7 @@ def test_the_numbers_are_those_of_the_definition(ended: dict[str, Ended]) -> Non
     rng = np.random.default_rng(0)
     queries, keys = rng.standard_normal((12, 3)), rng.standard_normal((12, 3))
     q, k = np.arange(12)[:, None], np.arange(12)[None, :]
-    scores = 5 * np.tanh(queries @ keys.T / np.sqrt(3) / 5)
+    scores = np.clip(queries @ keys.T / np.sqrt(3), -1, 1)
     made = np.exp(scores) * ((k <= q) & ((q - k) % 2 == 0))
     made /= made.sum(axis=1, keepdims=True)
     found = by_measure(strict_json(ended["all three"].raw))
@@ -94,7 +94,7 @@ def test_masks_of_a_plugin_combine_and_compare(ended: dict[str, Ended]) -> None:
 
 
 def test_a_default_value_need_not_be_typed(ended: dict[str, Ended]) -> None:
-    assert strict_json(ended["default value"].raw)["matrices"][0]["kernel"] == "softcap:30"
+    assert strict_json(ended["default value"].raw)["matrices"][0]["kernel"] == "clipped:30"
 
 
 # -------------------------------------------------------------------------------------------------------- the batteries
@@ -121,7 +121,7 @@ def loaded() -> Iterator[ModuleType]:
 def test_the_entries_pass_the_batteries(loaded: ModuleType) -> None:
     rs.testing.check_mask(loaded.spaced(2))
     rs.testing.check_mask(loaded.spaced(3) & MASKS.build("window:4"))
-    rs.testing.check_kernel(loaded.softcap())
+    rs.testing.check_kernel(loaded.clipped())
     rs.testing.check_measure(loaded.spectral_flatness)
 
 

@@ -9,7 +9,7 @@ import math
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -237,6 +237,16 @@ def available_memory() -> int:
     if room == [math.inf] and hasattr(os, "sysconf"):
         room.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     return int(min(room, default=0)) if min(room) < math.inf else 2**63
+
+
+def return_freed_memory() -> None:
+    """Give memory that was freed back to the system, where the C library keeps it for itself: it counts against what
+    is still to be done, and a model's forward pass leaves as much as its attention takes.
+    """
+    import ctypes
+
+    with suppress(AttributeError, OSError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def check_memory(needed: int, what: str, alternative: str) -> None:

@@ -49,7 +49,8 @@ class Cost:
 
     def __str__(self) -> str:
         each = self.seconds / self.measured if self.measured else 0.0
-        return f"{self.measured} of {self.steps} steps measured, {each:.3f} s each, {100 * self.share:.2f} % of the time"
+        measured = f"{self.measured} of {self.steps} steps measured"
+        return f"{measured}, {each:.3f} s each, {100 * self.share:.2f} % of the time"
 
 
 @dataclass
@@ -106,7 +107,7 @@ class Monitor:
 
     @property
     def latest(self) -> dict[str, float]:
-        """The scalars of the last measurement, for a logger: `attention/layer.3/effective_rank` …"""
+        """The scalars of the last measurement, for a logger: `attention/layer.3/effective_rank` and so on."""
         last = max((row["step"] for row in self.rows), default=None)
         found = {}
         for row in self.rows:
@@ -199,12 +200,13 @@ class Monitor:
         self.cost.measured += 1
         self.cost.seconds += time.perf_counter() - now
 
-    def _end(self, module: Any, *_: Any) -> None:
-        """A call of the model has ended, however it did."""
+    def _end(self, module: Any, _: Any, out: Any) -> None:
+        """A call of the model has ended, however it did; one that failed gave nothing, and has no rows."""
         if self._watching is not None:
             watching, self._watching = self._watching, None
             watching.__exit__(None, None, None)
-            self._append()
+            if out is not None:
+                self._append()
         if module.training and not self._external:
             self.step += 1
 

@@ -33,7 +33,7 @@ from tests.oracles import (
 )
 
 OF_SCORES: Final = (
-    "softmax", "tempered:0.5", "logn", "off-by-one", "sink:2", "sigmoid", "sparsemax", "entmax", "relu2",
+    "softmax", "tempered:0.5", "logn", "off-by-one", "sink:2", "softcap:2", "sigmoid", "sparsemax", "entmax", "relu2",
 )  # fmt: skip
 
 OTHERS: Final = {

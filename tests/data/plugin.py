@@ -12,9 +12,9 @@ def spaced(step: int) -> rs.Mask:
 
 
 @rs.kernel
-def softcap(cap: float = 30.0) -> rs.ScoreKernel:
-    """Softmax of scores that are softly capped: cap · tanh(s / cap)."""
-    return rs.ScoreKernel(f"softcap:{cap:g}", lambda s: cap * np.tanh(s / cap))
+def clipped(limit: float = 30.0) -> rs.ScoreKernel:
+    """Softmax of scores that are cut off at a limit on either side."""
+    return rs.ScoreKernel(f"clipped:{limit:g}", lambda s: np.clip(s, -limit, limit))
 
 
 @rs.measure

@@ -71,7 +71,7 @@ def test_what_is_no_number_stays_text(text: str) -> None:
 def test_the_columns_are_those_of_the_rows_of_a_table() -> None:
     assert list(COLUMNS) == list(named("a").rows()[0])
     assert {each.name for each in fields(Matrix)} - {"id"} | {each.name for each in fields(Record)} == set(COLUMNS)
-    assert {"value", "low", "high", "scale", "null_mean", "null_sd"} == FLOATS
+    assert {"value", "low", "high", "scale", "fidelity", "null_mean", "null_sd"} == FLOATS
     assert {"rows", "layer", "sign", *FLOATS} < NUMBERS
     assert {"details", "network"} == STRUCTURES
     assert {"value", "key", "network", "layer"} < OPTIONAL

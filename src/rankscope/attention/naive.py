@@ -75,6 +75,11 @@ def entropy_invariant(row: list[float], trained: int) -> list[float]:
     return exponentials([s * math.log(len(row), trained) for s in row])
 
 
+def capped(row: list[float], cap: float) -> list[float]:
+    """The softmax of cap · tanh(s / cap)."""
+    return exponentials([cap * math.tanh(s / cap) for s in row])
+
+
 def sigmoids(row: list[float]) -> list[float]:
     """σ(s − ln n)."""
     return [1 / (1 + math.exp(math.log(len(row)) - s)) for s in row]

@@ -15,6 +15,7 @@ COMMANDS = {
     "compare": "compare",
     "depth": "depth",
     "model": "model",
+    "check": "check",
     "report": "report",
     "verify": "verify",
     "list": "listing",

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rankscope.cli import options as o
-from rankscope.cli.output import Showing, show_result
+from rankscope.cli.output import Showing, check_outputs, show_result
 from rankscope.errors import error
 
 if TYPE_CHECKING:
     from rankscope.generators.capture.capturing import Capture
+    from rankscope.generators.capture.layer import Variant
     from rankscope.generators.models import Model
 
 MODEL = "Model"
@@ -127,9 +128,11 @@ def model(
     if save is not None:
         check_dump(save)
     of = model_of(name, text, image, layers, heads, max_length, batch, device, dtype, download)
-    variants = o.split("--what-if", what_if)
+    variants = variants_of(o.split("--what-if", what_if))
+    measures = tuple(o.split("--measure", measure))
+    check_before(measures, rule, output, shown)
     showing = Showing(
-        command=o.command_of(context),
+        command=command_of(context, of.name),
         format=format,
         outputs=output,
         figure=shown,
@@ -148,17 +151,12 @@ def model(
                 raise error("RS003", f"--depth and {flag}", "leave one out: --depth measures the model's tokens")
         show_result(lambda: trained_depth(of, timing=timing), showing)
         return
-    sources = (variants_of(of.captured, variants),) if variants else (of.captured,)
-    study = Study(
-        sources,
-        tuple(o.split("--measure", measure)),
-        numerics_of(rule, rtol, prove, budget, "lapack"),
-        blas_threads,
-        null=o.null_count(null, null_seeds),
-        pictures=wants_pictures(output, shown),
-    )
+    numerics, count = numerics_of(rule, rtol, prove, budget, "lapack"), o.null_count(null, null_seeds)
+    source = with_variants(of.captured, variants) if variants else of.captured
+    pictures = wants_pictures(output, shown)
+    study = Study((source,), measures, numerics, blas_threads, null=count, pictures=pictures)
     if not quiet:
-        print(f"rankscope: {estimate(of.captured, workers)}", file=sys.stderr)
+        print(f"rankscope: {estimate(of.captured, len(variants), workers)}", file=sys.stderr)
     with progress_bar(quiet) as progress:
         show_result(lambda: run(study, workers=workers, timing=timing, progress=progress), showing, before=lambda: (
             None if save is None else dump(of.captured, save)
@@ -179,11 +177,11 @@ def model_of(
 ) -> "Model":
     """The model that options describe, and what it reads."""
     from rankscope.generators.models import Model
-    from rankscope.generators.pretrained.inputs import checked, text_of
+    from rankscope.generators.pretrained.inputs import from_stdin, text_of
 
     if (texts or []).count("-") > 1:
         raise error("RS003", "--text - twice", "stdin is read once")
-    read = [checked("stdin", sys.stdin.buffer.read()) if each == "-" else text_of(Path(each)) for each in texts or []]
+    read = [from_stdin() if each == "-" else text_of(Path(each)) for each in texts or []]
     return Model(
         name,
         tuple(read),
@@ -198,14 +196,40 @@ def model_of(
     )
 
 
-def variants_of(captured: "Capture", names: list[str]) -> Any:
+def command_of(context: typer.Context, name: str) -> str:
+    """What was typed, with the names of the model and of texts without their folders."""
+    texts = context.params.get("text")
+    context.params["name"] = name
+    context.params["text"] = texts and [each if each == "-" else Path(each).name for each in texts]
+    return o.command_of(context)
+
+
+def check_before(measures: tuple[str, ...], rule: str | None, output: list[Path] | None, figure: str | None) -> None:
+    """Refuse names of measures and rules that there are not, and files that cannot be written, before a model is loaded."""
+    from rankscope.analyzer.analyze import chosen
+    from rankscope.analyzer.rank import RULES
+
+    chosen(measures)
+    if rule is not None:
+        RULES[rule]
+    check_outputs(output, figure)
+
+
+def variants_of(names: list[str]) -> tuple["Variant", ...]:
+    """The variants that are named."""
+    from rankscope.generators.capture.variants import variant
+
+    return tuple(variant(each) for each in dict.fromkeys(names))
+
+
+def with_variants(captured: "Capture", variants: tuple["Variant", ...]) -> Any:
     """The capture beside its variants."""
-    from rankscope.generators.capture.variants import WhatIf, variant
+    from rankscope.generators.capture.variants import WhatIf
 
-    return WhatIf(captured, tuple(variant(each) for each in dict.fromkeys(names)))
+    return WhatIf(captured, variants)
 
 
-def estimate(captured: "Capture", workers: int | None) -> str:
+def estimate(captured: "Capture", variants: int, workers: int | None) -> str:
     """What is about to be measured, and the memory that it takes."""
     from rankscope.arrays import DENSE_COPIES
     from rankscope.workers import affordable
@@ -214,8 +238,9 @@ def estimate(captured: "Capture", workers: int | None) -> str:
     largest = max(shapes, key=lambda shape: shape[0] * shape[1], default=(0, 0))
     at_once = affordable(shapes, workers)
     size = 8 * DENSE_COPIES * largest[0] * largest[1] / 2**20
+    times = f", as trained and {variants} times otherwise," if variants else ""
     return (
-        f"{len(shapes)} matrices of at most {largest[0]} × {largest[1]}: about {max(size, 0.1):.1f} MiB for each of "
+        f"{len(shapes)} matrices{times} of at most {largest[0]} × {largest[1]}: about {max(size, 0.1):.1f} MiB for each of "
         f"{at_once} at once, beside the model and {captured.size / 2**20:.1f} MiB of queries and keys"
     )
 

@@ -3,6 +3,7 @@
 The file may be a stranger's, like any other: what its metadata say is checked before it is used.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -10,10 +11,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from rankscope.arrays import check_finite
+from rankscope.arrays import Array, Boolean, check_dense, check_finite
+from rankscope.attention.masks import parse
 from rankscope.attention.operators import Operator
 from rankscope.attention.origin import Origin
-from rankscope.errors import error
+from rankscope.errors import RankscopeError, error
 from rankscope.generators.capture.head import Head
 from rankscope.generators.capture.names import Site, label_of
 from rankscope.generators.stack import Job
@@ -28,6 +30,12 @@ KINDS: Final[Mapping[str, tuple[type, ...]]] = {
     "mask": (str,), "bias": (str, type(None)), "fidelity": (list,),
 }  # fmt: skip
 """What an entry of the metadata holds."""
+
+LARGEST: Final = 10**6
+"""More layers, heads, calls and texts than any model has."""
+
+MOST: Final = 1e150
+"""More than any scale, cap, sink or fidelity: products of two such numbers are finite."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,8 @@ def jobs_of(archive: Archive, options: Options) -> Iterator[Job]:
         raise malformed(what, "has metadata without a list of layers")
     arrays = {each.name: each for each in archive.arrays}
     checked = [entry_of(what, entry) for entry in entries]
+    if len({each["name"] for each in checked}) < len(checked):
+        raise malformed(what, "has metadata in which a layer stands twice")
     chosen = [each for each in checked if options.key is None or fnmatchcase(each["name"], options.key)]
     if not chosen:
         known = ", ".join(displayed(each["name"]) for each in checked[:8])
@@ -75,14 +85,21 @@ def entry_of(what: str, entry: Any) -> dict[str, Any]:
     for name, kinds in KINDS.items():
         if type(entry[name]) not in kinds:
             raise malformed(what, f"has a layer in its metadata whose {name} is of another type")
+    counted = [entry["layer"], entry["call"], entry["of"], entry["text"] or 0]
+    if not all(0 <= each <= LARGEST for each in counted):
+        raise malformed(what, "has a layer in its metadata whose number is none of a model")
     heads, sinks, known = entry["heads"], entry["sinks"], entry["fidelity"]
-    whole = [type(head) is int and 0 <= head < max(entry["of"], 1) for head in heads]
-    if not heads or not all(whole) or len(known) != len(heads) or (sinks is not None and len(sinks) != len(heads)):
+    whole = [type(head) is int and 0 <= head < entry["of"] for head in heads]
+    if not heads or not all(whole) or len(set(heads)) < len(heads):
+        raise malformed(what, "has a layer in its metadata whose heads are none, or not its own")
+    if len(known) != len(heads) or (sinks is not None and len(sinks) != len(heads)):
         raise malformed(what, "has a layer in its metadata whose heads do not fit")
-    numbers = [entry["scale"], *([] if entry["cap"] is None else [entry["cap"]]), *(sinks or [])]
-    numbers += [each for each in known if each is not None]
-    if not all(type(each) in (int, float) and np.isfinite(each) for each in numbers) or min(numbers[:1]) < 0:
+    caps, known = ([each for each in some if each is not None] for some in ([entry["cap"]], known))
+    numbers = [entry["scale"], *caps, *(sinks or []), *known]
+    if not all(type(each) in (int, float) and abs(each) <= MOST for each in numbers):
         raise malformed(what, "has a layer in its metadata whose numbers are not finite")
+    if min([entry["scale"], *known]) < 0 or min(caps, default=1) <= 0:
+        raise malformed(what, "has a layer in its metadata whose scale, cap or fidelity has the wrong sign")
     return dict(entry)
 
 
@@ -116,22 +133,33 @@ def of_layer(
         )
 
         def make(place: int = place, origin: Origin = origin) -> Operator:
-            own = {part: each.read().values[place] for part, each in (("query", query), ("key", key), ("scores", scores))
-                   if each is not None}  # fmt: skip
-            for part, values in own.items():
-                check_finite(np.where(np.isneginf(values), 0.0, values) if part == "scores" else values, f"the {part}")
-            seen = of_head(arrays, entry["mask"], place, shape, what)
-            bias = None if entry["bias"] is None else of_head(arrays, entry["bias"], place, shape, what)
+            check_dense(*shape)
+            named = {"query": query, "key": key} if scores is None else {"scores": scores}
+            own = {part: values_of(each, place, part, what) for part, each in named.items() if each is not None}
+            seen = mask_of(arrays, entry["mask"], place, shape, what)
+            bias = None if entry["bias"] is None else bias_of(arrays, entry["bias"], place, shape, what)
             sink = None if entry["sinks"] is None else float(entry["sinks"][place])
-            scale = entry["scale"] if options.scale is None else options.scale / np.sqrt(own["query"].shape[1])
+            if options.scale is not None and scores is not None:
+                given = f"the scale {options.scale} for scores that are no product of queries and keys"
+                raise error("RS003", given, "leave it out")
+            scale = entry["scale"] if options.scale is None else options.scale / math.sqrt(own["query"].shape[1])
             head = Head(
-                own.get("query"), own.get("key"), own.get("scores"), np.asarray(seen, dtype=bool), bias, float(scale),
-                entry["cap"], sink, entry["of"], site.crosses,
+                own.get("query"), own.get("key"), own.get("scores"), seen, bias, float(scale), entry["cap"], sink,
+                entry["of"], site.crosses,
             )  # fmt: skip
             changed = any(each is not None for each in (options.mask, options.kernel, options.scale))
             return head.operator(replace(origin, fidelity=None) if changed else origin, options.mask, options.kernel)
 
         yield Job(origin, shape, make)
+
+
+def values_of(stored: Stored, place: int, part: str, what: str) -> Array:
+    """The queries, keys or scores of one head."""
+    values = stored.read().values[place]
+    if np.iscomplexobj(values):
+        raise malformed(what, f"has complex {part}")
+    check_finite(np.where(np.isneginf(values), 0.0, values) if part == "scores" else values, f"the {part} of {what}")
+    return np.asarray(values)
 
 
 def fitting(what: str, parts: list[Stored], count: int) -> list[tuple[int, int]]:
@@ -142,18 +170,39 @@ def fitting(what: str, parts: list[Stored], count: int) -> list[tuple[int, int]]
     return [(each.shape[1], each.shape[2]) for each in parts]
 
 
-def of_head(arrays: Mapping[str, Stored], name: str, place: int, shape: tuple[int, int], what: str) -> Any:
-    """The mask or the bias of one head: an array of all heads or of each, or the mask that is named."""
-    if name not in arrays:
-        from rankscope.attention.build import mask_of
+def mask_of(arrays: Mapping[str, Stored], name: str, place: int, shape: tuple[int, int], what: str) -> Boolean:
+    """The pairs that one head sees: by the name of a mask, or by an array of zeros and ones."""
+    if name in arrays:
+        values = of_head(arrays[name], place, shape, what)
+        if not np.isin(values, (0, 1)).all():
+            raise malformed(what, "has a mask of other numbers than 0 and 1")
+        return np.asarray(values, dtype=bool)
+    rows, columns = shape
+    places = np.arange(columns - rows, columns)[:, None]
+    try:
+        allowed = parse(name).allows(places, np.arange(columns)[None, :])
+        return np.array(np.broadcast_to(allowed, shape), dtype=bool)
+    except (RankscopeError, RecursionError, OverflowError) as reason:
+        raise malformed(what, f"names a mask '{displayed(name)}' that there is not") from reason
 
-        rows, columns = shape
-        places = np.arange(columns - rows, columns)[:, None]
-        return np.array(np.broadcast_to(mask_of(name, rows, columns).allows(places, np.arange(columns)[None, :]), shape))
-    stored = arrays[name]
-    if stored.shape[-2:] != shape or len(stored.shape) not in (2, 3) or (len(stored.shape) == 3 and stored.shape[0] <= place):
-        raise malformed(what, f"has a mask or a bias of shape {stored.shape} for {shape[0]} queries and {shape[1]} keys")
+
+def bias_of(arrays: Mapping[str, Stored], name: str, place: int, shape: tuple[int, int], what: str) -> Array | None:
+    """What is added to the scores of one head; None where that is nothing."""
+    if name not in arrays:
+        raise malformed(what, f"names a bias '{displayed(name)}' that is not in the file")
+    values = of_head(arrays[name], place, shape, what)
+    return values if values.any() else None
+
+
+def of_head(stored: Stored, place: int, shape: tuple[int, int], what: str) -> Array:
+    """A mask or a bias of one head: of an array of all heads, or of each."""
+    several = stored.shape[:-2]
+    if stored.shape[-2:] != shape or len(several) > 1 or any(count <= place for count in several):
+        sizes = f"{shape[0]} queries and {shape[1]} keys"
+        raise malformed(what, f"has a mask or a bias of shape {stored.shape} for {sizes}")
     values = stored.read().values
-    found = values if len(stored.shape) == 2 else values[place]
-    check_finite(found, what)
+    found = np.asarray(values[place] if several else values)
+    if np.iscomplexobj(found):
+        raise malformed(what, "has a complex mask or bias")
+    check_finite(found, f"the mask or the bias of {what}")
     return found

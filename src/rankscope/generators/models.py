@@ -1,9 +1,10 @@
 """A trained model as a source of matrices: it reads a text once, and its queries and keys are kept.
 
 Layers whose scores are no product of queries and keys are not kept, since their scores are as large as matrices: when
-one of them is measured the model reads the text again, and stops after it.
+one of them is measured the model reads the text again.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,12 +19,16 @@ from rankscope.generators.capture.layer import Layer
 from rankscope.generators.capture.names import Site
 from rankscope.generators.pretrained.directory import Directory, directory
 from rankscope.generators.pretrained.inputs import Text, pixels_of, sample_text, tokens_of
-from rankscope.generators.pretrained.loading import folder_of, model_of
+from rankscope.generators.pretrained.loading import blamed, config_of, folder_of, model_of, quietly, transformers_module
 from rankscope.generators.stack import Work
 from rankscope.generators.stored import displayed
 
 LIMITS: Final = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
 """What configurations call the most tokens that a model takes."""
+
+LATER: Final = ("roberta", "camembert", "longformer", "mpnet", "data2vec-text", "ibert", "layoutlmv3", "luke", "markuplm",
+                "lilt", "xmod", "esm")  # fmt: skip
+"""Parts of the names of architectures whose places begin after that of the padding."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,9 @@ class Model:
     @property
     def name(self) -> str:
         """What the model is called: the name of its folder, or that in the hub."""
-        path = Path(self.path).absolute()
-        if not path.is_dir():
+        if not os.path.isdir(self.path):
             return displayed(self.path)
+        path = Path(os.path.abspath(self.path))
         if path.parent.name == "snapshots":
             return displayed(path.parent.parent.name.removeprefix("models--").replace("--", "/"))
         return displayed(path.name)
@@ -79,8 +84,9 @@ class Model:
         }
         kept = Capture(self.name, heads=numbers["heads"])
         recorder = Recorder(kept, None, numbers["layers"], numbers["heads"])
-        read(model, inputs, recorder)
-        recorder.check()
+        with blamed(found, f"'{found.name}' failed as it read its input"):
+            read(model, inputs, recorder)
+        recorder.finish()
         self.check(recorder)
         kept.again = again(model, inputs) if kept.without_pairs else None
         ignored = [f"not read, as nothing here needs it: {', '.join(found.ignored)}"] if found.ignored else []
@@ -92,8 +98,12 @@ class Model:
     def loaded(self) -> tuple[Directory, Any, dict[str, Any], list[str]]:
         """The folder, the model, what it is given, and notes on what is left of that."""
         found = directory(folder_of(self.path, download=self.download))
+        config_of(found)
         inputs, notes = self.inputs(found)
         model = model_of(found, self.device, self.dtype)
+        if model.main_input_name not in inputs:
+            given = f"{self.name}, a model that reads {displayed(str(model.main_input_name))}"
+            raise error("RS003", given, "give a model that reads text or images alone")
         if takes(model, "use_cache"):
             inputs["use_cache"] = False
         inputs = {name: each.to(self.device) if hasattr(each, "to") else each for name, each in inputs.items()}
@@ -102,7 +112,10 @@ class Model:
             for name, each in inputs.items()
             if hasattr(each, "is_floating_point") and each.is_floating_point()
         }
-        if model.config.is_encoder_decoder:
+        if takes(model, "decoder_input_ids") and "input_ids" in inputs:
+            if "attention_mask" in inputs:  # queries that are padding could not be told from others across the stacks
+                given = f"texts of different length for {self.name}, which has an encoder and a decoder"
+                raise error("RS003", given, "give them one by one, or a --max-length that each of them fills")
             inputs["decoder_input_ids"] = inputs["input_ids"]
         return found, model, inputs, notes
 
@@ -123,8 +136,9 @@ class Model:
     def inputs(self, found: Directory) -> tuple[dict[str, Any], list[str]]:
         """What the model is given, and notes on what is left of it."""
         if self.image is not None:
-            if self.texts:
-                raise error("RS003", "--image and --text", "give one of them")
+            for flag, value in (("--text", self.texts), ("--max-length", self.max_length), ("--batch", self.batch > 1)):
+                if value:
+                    raise error("RS003", f"--image and {flag}", "give one of them")
             return pixels_of(found, self.image), []
         if wants_pixels(found):
             raise error("RS003", f"{self.name}, a model of images, without one", "add --image FILE")
@@ -167,12 +181,8 @@ def read(model: Any, inputs: dict[str, Any], recorder: Recorder) -> None:
     """Let the model read its text while it is followed."""
     import torch
 
-    with torch.no_grad(), recorder.watching(model):
+    with quietly(transformers_module()), torch.no_grad(), recorder.watching(model):
         model(**inputs)
-
-
-class Enough(Exception):
-    """A layer has been seen: the model need not go on."""
 
 
 def again(model: Any, inputs: dict[str, Any]) -> Callable[[Site], Layer]:
@@ -206,8 +216,10 @@ def wants_pixels(found: Directory) -> bool:
 
 def limit(found: Directory) -> int | None:
     """The most tokens that a model takes, if its configuration says so."""
-    known = [found.config[name] for name in LIMITS if isinstance(found.config.get(name), int)]
+    parts = [part for part in (found.config, found.config.get("text_config")) if isinstance(part, dict)]
+    known = [int(part[name]) for part in parts for name in LIMITS if type(part.get(name)) is int]
     if not known or min(known) < 1:
         return None
-    before = int(found.config.get("pad_token_id") or 0) + 1 if "roberta" in found.kind else 0  # its places begin later
-    return min(known) - before
+    padding = found.config.get("pad_token_id")
+    before = (padding if type(padding) is int else 0) + 1 if any(part in found.kind for part in LATER) else 0
+    return max(min(known) - before, 1)

@@ -4,13 +4,13 @@ Of a model under several masks or kernels the variants stand side by side, a lay
 tables, and heat maps beside them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Final
 
 from rankscope.records import Matrix, Record, Table
-from rankscope.report.cells import columns_of, number, parted, printable
+from rankscope.report.cells import columns_of, counted, folded, number, parted, printable
 
 MAIN: Final = "effective_rank"
 """The measure of the map, if it was measured; else the first that was."""
@@ -102,10 +102,19 @@ def grids(table: Table, width: int | None = None) -> list[tuple[str, list[str], 
             (f"{named}, layer × head", *map_of(found[0], measure, width)),
             ("means over the heads of a layer", *means_of(found[0], measure)),
         ]
-    listed = [(f"{named}, mean over the heads of a layer (least … greatest)", *beside(found, measure, heads=True))]
+    title = f"{named}, mean over the heads of a layer"
+    ranges = f"{title} (least … greatest)", *beside(found, measure, range_of)
+    narrow = title, *beside(found, measure, mean_of)
+    listed = [ranges if width is None or fits(*ranges[1:], width) else narrow]
     if any(stack.means for stack in found):
-        listed.append((f"{named} of the mean over the heads of a layer", *beside(found, measure, heads=False)))
+        listed.append((f"{named} of the mean over the heads of a layer", *beside(found, measure, None)))
     return listed
+
+
+def fits(header: Sequence[str], rows: Rows, width: int) -> bool:
+    """Whether all columns stand in a line."""
+    sizes = [max([columns_of(text) for text in (head, *(row[i] for row in rows))]) for i, head in enumerate(header)]
+    return sum(sizes) + 2 * (len(sizes) - 1) <= width
 
 
 def map_of(stack: Stack, measure: str, width: int | None) -> tuple[list[str], Rows]:
@@ -136,13 +145,15 @@ def means_of(stack: Stack, measure: str) -> tuple[list[str], Rows]:
     return ["layer", *(HEADINGS.get(name, name) for name in names)], rows
 
 
-def beside(found: Sequence[Stack], measure: str, *, heads: bool) -> tuple[list[str], Rows]:
-    """A row for each layer and a column for each stack: the mean over heads with its range, or that of their mean."""
+def beside(
+    found: Sequence[Stack], measure: str, heads: Callable[[Sequence[float]], str] | None
+) -> tuple[list[str], Rows]:
+    """A row for each layer and a column for each stack: its heads in words, or the measure of the mean over them."""
     layers = sorted({layer for stack in found for layer in stack.layers()})
     rows = []
     for layer in layers:
-        cells = [range_of(stack.values(measure, layer)) if heads else mean_cell(stack, measure, layer) for stack in found]
-        rows.append([str(layer), *cells])
+        of_heads = [heads(stack.values(measure, layer)) for stack in found] if heads else []
+        rows.append([str(layer), *(of_heads or [mean_cell(stack, measure, layer) for stack in found])])
     names = [printable(stack.name) or "all" for stack in found]
     return ["layer", *(parted(names)[1] if len(set(names)) == len(names) else names)], rows
 
@@ -153,12 +164,17 @@ def mean_cell(stack: Stack, measure: str, layer: int) -> str:
     return "" if record is None else text_of(record)
 
 
+def mean_of(values: Sequence[float]) -> str:
+    """The mean of the heads of a layer."""
+    return brief(fmean(values)) if values else "—"
+
+
 def range_of(values: Sequence[float]) -> str:
     """The mean of the heads of a layer, and from where to where they run."""
     if not values:
-        return "—"
+        return mean_of(values)
     ends = "" if len(values) == 1 else f" ({brief(min(values))} … {brief(max(values))})"
-    return brief(fmean(values)) + ends
+    return mean_of(values) + ends
 
 
 def text_of(record: Record) -> str:
@@ -170,7 +186,19 @@ def text_of(record: Record) -> str:
 
 def brief(value: float) -> str:
     """A number in three digits, or as many as stand before its point."""
-    return number(int(round(value))) if 100 <= abs(value) < 1e6 else number(value, 3)
+    return number(round(value)) if 100 <= abs(value) < 1e6 else number(value, 3)
+
+
+def title_of(table: Table) -> str:
+    """The model, and how many heads there are."""
+    models = list(dict.fromkeys(printable(matrix.source) for matrix in table.matrices))
+    heads = counted(sum(record.head is not None for record in first_records(table)), "head")
+    return f"{', '.join(models)}: {heads}"
+
+
+def first_records(table: Table) -> list[Record]:
+    """One record of each matrix."""
+    return [table.of(matrix)[0] for matrix in table.matrices if table.of(matrix)]
 
 
 def to_lines(table: Table, width: int) -> list[str]:
@@ -178,15 +206,11 @@ def to_lines(table: Table, width: int) -> list[str]:
     from rankscope.report.by_layer import fitted
     from rankscope.report.terminal import common_heading, footer
 
-    lines = [common_heading(table)]
+    common = common_heading(table).partition("   ")[2]
+    lines = folded("   ".join(filter(None, [title_of(table), common])), width, "   ")
     for title, header, rows in grids(table, width):
         if len(header) > 2 or rows:
             lines += ["", title, *fitted(header, rows, width)]
     left = len({record.measure for record in table})
-    more = f"; all {left} measures of each head with --format csv or json" if left > 1 else ""
+    more = f"; {left} measures of each head with --format csv or json" if left > 1 else ""
     return [*lines, *footer(table, width, more)]
-
-
-def said(table: Table) -> Mapping[str, Stack]:
-    """The stacks by name, for the sentences."""
-    return {stack.name: stack for stack in stacks_of(table)}

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from rankscope.errors import UsageError
 from rankscope.records import Table
-from rankscope.report import glossary
+from rankscope.report import by_head, glossary
 from rankscope.report.figure import (
     draw,
     help_of,
@@ -182,6 +182,8 @@ def title_of_one(table: Table) -> str:
 
         words = of_networks(networks(table)).split("   ")[0]
         return "Rank collapse with depth: " + shortened(" ".join(visible(words).split()), LONGEST)
+    if by_head.suits(table):
+        return "Attention of " + shortened(" ".join(visible(by_head.title_of(table)).split()), LONGEST)
     labels = list(dict.fromkeys(" ".join(visible(matrix.label).split()) for matrix in table.matrices))
     if len(labels) > NAMED:
         return f"Rank of attention: {len(table.matrices)} matrices"

@@ -32,13 +32,19 @@ def of_stack(stack: Stack, measure: str) -> Iterator[str]:
     """From where to where a measure runs in the first and the last layer, and the heads that stand out."""
     layers = [layer for layer in stack.layers() if stack.values(measure, layer)]
     name = measure.replace("_", " ")
-    where = f" of the {printable(stack.name)}" if stack.name not in ("", "trained") else ""
+    where = where_of(stack)
     if len(layers) > 1:
         ends = [stack.values(measure, layer) for layer in (layers[0], layers[-1])]
         runs = [f"from {brief(min(each))} to {brief(max(each))}" for each in ends]
         size = of_size(stack) if measure == "effective_rank" else ""
         yield f"In the first layer{where} the {name} of heads runs {runs[0]}{size}, in the last {runs[1]}."
     yield from lowest(stack, measure, name, where)
+
+
+def where_of(stack: Stack) -> str:
+    """The stack in words, where there are several."""
+    names = {"": "", "trained": "", "encoder": " of the encoder", "decoder": " of the decoder"}
+    return names.get(stack.name, f" of {printable(stack.name)}").replace("of cross", "of cross-attention")
 
 
 def of_size(stack: Stack) -> str:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from rankscope.records import Matrix, Record, Table
+from rankscope.report.by_head import stacks_of
 from rankscope.report.cells import counted, enumerated, number, printable, short, supported, with_deviation
 from rankscope.report.chance import CHANCE, side_of
 from rankscope.report.factors import factors
 from rankscope.report.figures._curve import curves_of
-from rankscope.report.by_head import stacks_of
 from rankscope.report.kinds import kinds, varies_seeds
 from rankscope.report.of_heads import joined, of_heads
 
@@ -210,7 +210,7 @@ def faithful(matrices: list[Matrix]) -> Iterator[str]:
     """How far the matrices are from what the model computed, at most."""
     known = [matrix.fidelity for matrix in matrices if matrix.fidelity is not None]
     if known:
-        yield f"These matrices give back what the model itself computed, up to {short(max(known))} of it."
+        yield f"These are the matrices that the model used: its own outputs, or weights, differ by {short(max(known))}."
 
 
 def of_several(table: Table, matrices: list[Matrix]) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """A trained model without its skip connections, or without its MLPs, and otherwise as it is.
 
 A skip connection is the addition of a branch to the tokens that went into it. The tokens are known by that: they were
-given to a module, a norm or attention, which the output of a branch never is; and they are as wide as what attention is
-given, which the inside of an MLP is not. The first addition after attention ends
+given to a module, a norm or attention, which the output of a branch never is; they are as wide as what attention is
+given, which the inside of an MLP need not be; and no activation adds them, a module without parameters. The first addition after attention ends
 a branch of attention, one without attention before it a branch of an MLP. A model in which both stand side by side adds
 them together, and has no MLP of its own to be left out.
 """
@@ -42,6 +42,7 @@ class Ablation(Interception):
         self.parts = parts
         self.given: dict[int, torch.Tensor] = {}
         self.widths: list[int] = []
+        self.functions: list[bool] = []
         self.width = 0
         self.attention = False
         self.calls = 0
@@ -57,36 +58,40 @@ class Ablation(Interception):
         if getattr(func, "__name__", "") in ADDITIONS and not kwargs and len(args) == 2:
             branch = self.branch_of(*args)
             if branch is not None:
-                return self.added(func, *args, branch)
+                return self.added(func, args, branch)
         return super().__torch_function__(func, types, args, kwargs)
 
     def branch_of(self, left: Any, right: Any) -> int | None:
         """Which operand is a branch, where the other one is the tokens that went into it."""
+        if not self.functions or self.functions[-1]:
+            return None
         both = isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor)
         if not both or left.dim() < 2 or left.shape != right.shape or left.shape[-1] != self.width:
             return None
         known = [id(each) in self.given for each in (left, right)]
         return known.index(False) if sum(known) == 1 else None
 
-    def added(self, func: Any, left: Any, right: Any, branch: int) -> Any:
+    def added(self, func: Any, operands: tuple[Any, Any], branch: int) -> Any:
         """What an addition gives: both, the branch, or the tokens."""
         kind = "attention" if self.attention else "mlp"
         self.attention = False
         self.found[kind] += 1
         if kind == "mlp" and not self.parts.mlp:
-            return (left, right)[1 - branch]
-        return func(left, right) if self.parts.skip else (left, right)[branch]
+            return operands[1 - branch]
+        return func(*operands) if self.parts.skip else operands[branch]
 
     def enter(self, module: Any, given: Any, named: Any) -> None:
         """Remember what a module is given; it is held until the model has ended, so that its name is not used again."""
         every = [each for each in (*given, *named.values()) if isinstance(each, torch.Tensor)]
         tokens = [each for each in every if each.is_floating_point() and each.dim() > 1]
         self.given |= {id(each): each for each in tokens}
+        self.functions.append(next(module.parameters(), None) is None)
         self.widths.append(tokens[0].shape[-1] if tokens else 0)
 
     def leave(self, *_: Any) -> None:
         """A module has ended, however it did."""
         self.widths.pop()
+        self.functions.pop()
 
     @contextmanager
     def watching(self, model: torch.nn.Module) -> Iterator[None]:

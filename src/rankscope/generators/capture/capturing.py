@@ -4,14 +4,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 import torch
 
+from rankscope.arrays import return_freed_memory
 from rankscope.attention.operators import Operator
-from rankscope.errors import error
+from rankscope.errors import RankscopeError, error
 from rankscope.generators.capture.following import following
-from rankscope.generators.capture.interception import Call
+from rankscope.generators.capture.interception import Call, Written
 from rankscope.generators.capture.layer import AS_TRAINED, Held, Layer, Variant, jobs_of
 from rankscope.generators.capture.names import STACKS, Site, called
 from rankscope.generators.capture.seen import layer_of, of_steps, size_of
@@ -42,13 +44,12 @@ class Capture:
     said: tuple[str, ...] = ()
 
     @property
-    def held(self) -> list["Held"]:
+    def held(self) -> list[Held]:
         """The layers in the order of the model, those that are run again among them."""
-        found = [Held(layer.site, layer.batch, layer.heads, layer.shape, lambda layer=layer: layer) for layer in self.layers]
+        found = [held_of(layer) for layer in self.layers]
         if self.again is not None:
-            again = self.again
             for site, (batch, heads, shape) in self.without_pairs.items():
-                found.append(Held(site, batch, heads, shape, lambda site=site: again(site), pairs=False))
+                found.append(Held(site, batch, heads, shape, partial(self.again, site), pairs=False))
         return sorted(found, key=lambda each: (each.site.passed, STACKS.index(each.site.stack), each.site.layer))
 
     @property
@@ -56,7 +57,7 @@ class Capture:
         """A matrix to make for each head of each layer."""
         return [job for held in self.held for job in self.jobs_of(held)]
 
-    def jobs_of(self, held: "Held", variant: Variant = AS_TRAINED) -> Iterator[Job]:
+    def jobs_of(self, held: Held, variant: Variant = AS_TRAINED) -> Iterator[Job]:
         """The heads of one layer, as the model has them or under another mask or kernel."""
         several = len({each.passed for each in (*(layer.site for layer in self.layers), *self.without_pairs)}) > 1
         for job in jobs_of(held, self.source, several, variant):
@@ -76,7 +77,8 @@ class Capture:
             listed = ", ".join(dict.fromkeys(called(site) for site in self.without_pairs))
             found.append(f"not kept: {listed}, whose scores are no product of queries and keys: give each=callback")
         if self.steps:
-            found.append(f"not analysed: {self.steps} calls of single steps of generation, which continue no kept call")
+            calls = "1 call of a single step" if self.steps == 1 else f"{self.steps} calls of single steps"
+            found.append(f"not analysed: {calls} of generation, continuing no call that is kept")
         return tuple(found)
 
     def work(self) -> Work:
@@ -100,6 +102,9 @@ def capture(
 ) -> Iterator[Capture]:
     """The attention that a model computes while the block runs; the model is not changed, and computes what it would.
 
+    Torch has a fast path for its own encoder layers in evaluation, which shows no attention: within the block they run
+    as they do in training, which gives the same up to rounding, and numbers instead of zeros at padded places.
+
     Softmax attention is found however it is called: by `scaled_dot_product_attention`, `nn.MultiheadAttention`, or
     written out. Each matrix is made anew in float64 from the queries and keys that the model used, and compared with
     what the model made of them: `fidelity` in tables is the largest |P·V − out| of a head over the largest |out|, or
@@ -108,7 +113,8 @@ def capture(
     Args:
         model: a `torch.nn.Module`. What it runs is its own code.
         each: called with the matrix of every head, which is forgotten afterwards; none to keep queries and keys and to
-            make the matrices later, one at a time: `rankscope.analyze(captured)`.
+            make the matrices later, one at a time: `rankscope.analyze(captured)`. A head that has no matrix, since it
+            holds NaN for example, is then named in the notes.
         layers: numbers of layers, none for all.
         heads: numbers of heads, none for all.
 
@@ -128,11 +134,16 @@ def capture(
     >>> [operator.shape for operator in captured]
     [(10, 10), (10, 10)]
     """
-    recorder = Recorder(Capture(type(model).__name__), each, chosen(layers), chosen(heads))
-    recorder.captured.heads = recorder.heads
+    kept = Capture(type(model).__name__, heads=chosen(heads))
+    recorder = Recorder(kept, each, chosen(layers), kept.heads)
     with recorder.watching(model):
         yield recorder.captured
-    recorder.check()
+    recorder.finish()
+
+
+def held_of(layer: Layer) -> Held:
+    """A layer that is kept."""
+    return Held(layer.site, layer.batch, layer.heads, layer.shape, lambda: layer)
 
 
 def chosen(numbers: Any) -> frozenset[int] | None:
@@ -151,6 +162,7 @@ class Recorder:
     wanted: Site | None = None
     layers_seen: set[int] = field(default_factory=set)
     last: dict[tuple[str, int], int] = field(default_factory=dict)
+    shapes: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     masks: deque[torch.Tensor] = field(default_factory=lambda: deque(maxlen=8))
 
     def watching(self, model: torch.nn.Module) -> AbstractContextManager[None]:
@@ -168,17 +180,39 @@ class Recorder:
         whole = self.each is not None or self.wanted is not None
         with torch.no_grad():
             layer = layer_of(call, site, module, keep_scores=whole)
-        if layer is None:
+        if layer is None and isinstance(call, Written) and call.columns < call.scores.shape[-1]:
+            self.say(f"left out: {called(site)}, whose softmax has a column that is no key, and no one number for a head")
+        elif layer is None:
             self.captured.without_pairs[site] = size_of(call)
         elif self.each is None:
             self.keep(self.sharing(layer))
-        elif layer.shape[0] == 1 < layer.shape[1]:
+        elif self.is_step(layer):
             self.captured.steps += 1
         else:
-            held = Held(site, layer.batch, layer.heads, layer.shape, lambda: layer)
-            for job in jobs_of(held, self.captured.source, site.passed > 0):
-                if self.heads is None or job.origin.head in self.heads:
-                    self.each(job.make())
+            self.shapes[place_of(layer)] = layer.shape
+            self.give(layer, self.each)
+
+    def say(self, note: str) -> None:
+        """Tell the reader what is left out, once."""
+        self.captured.said = tuple(dict.fromkeys((*self.captured.said, note)))
+
+    def give(self, layer: Layer, each: Callable[[Operator], object]) -> None:
+        """Give the matrix of every head to a callback; a head that has none must not stop the model."""
+        for job in jobs_of(held_of(layer), self.captured.source, layer.site.passed > 0):
+            if self.heads is None or job.origin.head in self.heads:
+                try:
+                    made = job.make()
+                except RankscopeError as reason:
+                    self.say(f"left out: {job.origin.label}, {reason.given}")
+                    continue
+                each(made)
+
+    def is_step(self, layer: Layer) -> bool:
+        """Whether a call is a step of generation: one query, where the layer has seen other numbers before, or where it
+        asks the same encoder again.
+        """
+        known = self.shapes.get(place_of(layer))
+        return layer.shape[0] == 1 < layer.shape[1] and known is not None and (known != layer.shape or layer.site.crosses)
 
     def sharing(self, layer: Layer) -> Layer:
         """The layer with the mask of an earlier one where that is equal: a bias is as large as the matrices."""
@@ -192,19 +226,26 @@ class Recorder:
 
     def keep(self, layer: Layer) -> None:
         """Keep a layer, joined to the call before if it continues it."""
-        place = layer.site.stack, layer.site.layer
+        place = place_of(layer)
         known = self.last.get(place)
         joined = None if known is None else of_steps(self.captured.layers[known], layer)
         if joined is not None and known is not None:
             self.captured.layers[known] = joined
-        elif known is not None and layer.shape[0] == 1 < layer.shape[1]:
+            self.shapes[place] = joined.shape
+        elif self.is_step(layer):
             self.captured.steps += 1
         else:
+            self.shapes[place] = layer.shape
             self.last[place] = len(self.captured.layers)
             self.captured.layers.append(layer)
 
-    def check(self) -> None:
-        """Refuse an empty capture."""
+    def finish(self) -> None:
+        """Refuse an empty capture; leave no more memory behind than what is kept."""
+        return_freed_memory()
         if not self.captured.calls:
             raise error("RS107", f"no attention was seen in {self.captured.source}", REMEDY)
 
+
+def place_of(layer: Layer) -> tuple[str, int]:
+    """Which layer of a model it is, in whichever call."""
+    return layer.site.stack, layer.site.layer

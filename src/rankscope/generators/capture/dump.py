@@ -21,6 +21,7 @@ from rankscope.generators.capture.names import called
 from rankscope.generators.dumped import FORMAT
 from rankscope.writing import atomic_write
 
+
 def write(captured: Capture, path: Path) -> list[str]:
     """Write the heads of a capture; what is not in the file, in words.
 
@@ -32,13 +33,14 @@ def write(captured: Capture, path: Path) -> list[str]:
     arrays: dict[str, Array] = {}
     shared: dict[bytes, str] = {}
     listed = [
-        described
+        of_layer(held, text, numbers, arrays, shared)
         for held in captured.held
-        for text in range(held.batch)
-        for described in [of_layer(held, text, captured.heads, arrays, shared)]
+        for numbers in [[n for n in range(held.heads) if captured.heads is None or n in captured.heads]]
+        for text in range(held.batch if numbers else 0)
     ]
     if not listed:
-        raise error("RS208", f"nothing that can be saved was captured of {captured.source}", "capture without a callback")
+        given = f"nothing that can be saved was captured of {captured.source}"
+        raise error("RS208", given, "capture layers and heads that it has, without a callback")
     metadata = {"rankscope": FORMAT, "model": captured.source, "layers": json.dumps(listed), **common(listed)}
     metadata |= {name: str(captured.about[name]) for name in ("architecture", "dtype") if name in captured.about}
     atomic_write(path, save(arrays, metadata))
@@ -48,15 +50,13 @@ def write(captured: Capture, path: Path) -> list[str]:
 
 
 def of_layer(
-    held: Held, text: int, heads: frozenset[int] | None, arrays: dict[str, Array], shared: dict[bytes, str]
+    held: Held, text: int, numbers: list[int], arrays: dict[str, Array], shared: dict[bytes, str]
 ) -> dict[str, Any]:
-    """One layer on one text: its arrays, put among the others, and its entry in the metadata."""
+    """Some heads of one layer on one text: its arrays, put among the others, and its entry in the metadata."""
     layer, site = held.get(), held.site
-    numbers = [number for number in range(held.heads) if heads is None or number in heads]
     found = [layer.head(text, number) for number in numbers]
     words = [f"call.{site.passed}" if site.passed else "", f"text.{text}" if held.batch > 1 else "", site.stack]
     name = ".".join(filter(None, [*words, f"layer.{site.layer}"]))
-    first = found[0]
     if layer.query is not None and layer.key is not None:
         arrays[f"{name}.query"] = stacked([as_stored(each.query, layer.query.dtype) for each in found])
         arrays[f"{name}.key"] = stacked([as_stored(each.key, layer.key.dtype) for each in found])
@@ -76,7 +76,7 @@ def of_layer(
         "cap": layer.cap,
         "sinks": None if layer.sinks is None else [layer.sinks[number] for number in numbers],
         "mask": mask_of(found, f"{name}.mask", arrays, shared),
-        "bias": None if first.bias is None else together(biases(found), f"{name}.bias", arrays, shared),
+        "bias": together(biases(found), f"{name}.bias", arrays, shared) if any(x.bias is not None for x in found) else None,
         "fidelity": [value if np.isfinite(value) else None for value in known],
     }
 
@@ -109,7 +109,9 @@ def mask_of(found: Sequence[Head], name: str, arrays: dict[str, Array], shared: 
     masks = [each.seen for each in found]
     label = recognised(masks[0]).label
     alike = all(np.array_equal(each, masks[0]) for each in masks)
-    return label if alike and label != GIVEN else together([each.astype(np.uint8) for each in masks], name, arrays, shared)
+    if alike and label != GIVEN:
+        return label
+    return together([each.astype(np.uint8) for each in masks], name, arrays, shared)
 
 
 def together(parts: Sequence[Array], name: str, arrays: dict[str, Array], shared: dict[bytes, str]) -> str:

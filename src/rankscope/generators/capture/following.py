@@ -33,6 +33,10 @@ class Follower:
     took: Took
     numbering: Numbering
     stack: list[tuple[str, Any]] = field(default_factory=list)
+    mode: Interception = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.mode = Interception(self.saw)
 
     def entering(self, name: str) -> Callable[[Any, Any], None]:
         """What is done when a module begins."""
@@ -40,6 +44,7 @@ class Follower:
         def enter(module: Any, _: Any) -> None:
             if not self.stack:
                 self.numbering.begin()
+                self.mode.forget()
             self.stack.append((name, module))
 
         return enter
@@ -70,5 +75,5 @@ def following(model: torch.nn.Module, took: Took, *, begun: bool = False) -> Ite
             undo.callback(leave.remove)
         if begun:
             follower.entering("")(model, None)
-        undo.enter_context(Interception(follower.saw))
+        undo.enter_context(follower.mode)
         yield

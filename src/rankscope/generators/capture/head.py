@@ -11,12 +11,12 @@ from typing import Any, Final
 import numpy as np
 
 from rankscope.arrays import Boolean, Float64
-from rankscope.attention.build import attention, from_logits, mask_of
+from rankscope.attention.build import attention, check_accepted, from_logits, mask_of
 from rankscope.attention.existing import single
-from rankscope.attention.kernels import KERNELS, Kernel, ScoreKernel
+from rankscope.attention.kernels import KERNELS, Kernel, ScoreKernel, softcap
 from rankscope.attention.operators import Operator
 from rankscope.attention.origin import Origin
-from rankscope.attention.positions import Position
+from rankscope.attention.positions import Position, none
 from rankscope.attention.recognised import recognised
 from rankscope.errors import error
 
@@ -71,14 +71,14 @@ class Head:
         shown = recognised(own.seen) if mask is None else mask
         by = self.kernel if kernel is None else kernel
         own.check_known(shown, by)
-        position: Position | str = "none"
-        if own.bias is not None:
-            held, first = own.bias, own.bias.shape[1] - own.bias.shape[0]
-            position = Position(CAPTURED, bias=lambda i, j, place: held[i - first, j])
-        notes = (*base.notes, f"padding: {padded} tokens left out") if padded else base.notes
+        left_out = [f"padding: {padded} token{'s' if padded > 1 else ''} left out"] if padded else []
         options: dict[str, Any] = {
-            "mask": shown, "kernel": by, "position": position, "empty_rows": "zero", "origin": replace(base, notes=notes),
-        }  # fmt: skip
+            "mask": shown,
+            "kernel": by,
+            "position": own.position,
+            "empty_rows": "zero",
+            "origin": replace(base, notes=(*base.notes, *left_out)),
+        }
         if own.query is None or own.key is None:
             assert own.scores is not None
             return from_logits(np.where(own.seen, own.scores, 0.0), **options)
@@ -88,9 +88,20 @@ class Head:
     @property
     def kernel(self) -> str | ScoreKernel:
         """The kernel that the model has."""
-        if self.sink is not None:
+        capped = None if self.cap is None else softcap(self.cap)
+        if self.sink is None:
+            return capped or "softmax"
+        if capped is None:
             return ScoreKernel("sink", sink=self.sink)
-        return "softmax" if self.cap is None else f"softcap:{self.cap:g}"
+        return ScoreKernel(f"{capped.label} sink", capped.log_weight, sink=self.sink)
+
+    @property
+    def position(self) -> Position:
+        """What the model adds to the scores."""
+        if self.bias is None:
+            return none()
+        held, first = self.bias, self.bias.shape[1] - self.bias.shape[0]
+        return Position(CAPTURED, bias=lambda i, j, place: held[i - first, j])
 
     def check_known(self, mask: Any, kernel: str | Kernel) -> None:
         """Refuse a mask that shows scores which the model never had, and a kernel that needs more than there is."""
@@ -98,13 +109,13 @@ class Head:
         if self.query is None and not isinstance(built, ScoreKernel):
             given = f"the kernel {built.label} for scores that are no product of queries and keys"
             raise error("RS003", given, "take a kernel of scores")
-        if self.query is not None and self.bias is None:
-            return
         rows, columns = self.seen.shape
+        known = mask_of(mask, rows, columns)
         places = np.arange(columns - rows, columns)[:, None]
-        wanted = np.broadcast_to(mask_of(mask, rows, columns).allows(places, np.arange(columns)[None, :]), self.seen.shape)
+        wanted = np.broadcast_to(known.allows(places, np.arange(columns)[None, :]), self.seen.shape)
         unknown = int(np.count_nonzero(wanted & ~self.seen))
-        if unknown:
+        if unknown and (self.query is None or self.bias is not None):
             what = "the scores" if self.query is None else "what the model adds to the scores"
-            given = f"the mask {getattr(mask, 'label', mask)} shows {unknown} places of which {what} is not known"
+            given = f"the mask {known.label} shows {unknown} places of which {what} is not known"
             raise error("RS003", given, "take a mask that shows no more than the model's own")
+        check_accepted(built, known, wanted, self.position)

@@ -1,23 +1,33 @@
 """Which calls of a running model are attention: one mode that sees them all, and changes none.
 
-Every function of torch that a model calls passes through a `TorchFunctionMode`, whatever the model is called and however
-it imported the function. Three of them are attention: the fused `scaled_dot_product_attention`, the body of
-`multi_head_attention_forward`, and a `softmax` whose result multiplies values in the next product. Nothing is replaced:
-the model computes what it would have computed, and what it was given and has found is handed on.
+Every function of torch that a model calls passes through a `TorchFunctionMode`, whatever the model is called and
+however it imported the function. Three of them are attention: the fused `scaled_dot_product_attention`, the body of
+`multi_head_attention_forward`, and a `softmax` of scores that a product of queries and keys went before, and whose
+result multiplies values in a product that follows. Nothing is replaced: the model computes what it would have computed,
+and what it was given and has found is handed on.
 """
 
 from collections import deque
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
+from string import ascii_letters
 from types import FunctionType
 from typing import Any, Final
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-PRODUCTS: Final = frozenset({"matmul", "__matmul__", "__rmatmul__", "bmm", "baddbmm", "einsum"})
+SOFTMAX: Final = frozenset({"softmax", "special_softmax"})
+PRODUCTS: Final = frozenset({"matmul", "__matmul__", "__rmatmul__", "linalg_matmul", "mm", "bmm", "baddbmm", "einsum"})
 REMEMBERED: Final = 8
 """Products before a softmax among which its scores are looked for: models with relative positions make four."""
+
+HEADS: Final[ContextVar[int | None]] = ContextVar("heads", default=None)
+"""The heads of the `multi_head_attention_forward` that runs: every mode that is on learns it from the first."""
+
+TELLING: Final[ContextVar[bool]] = ContextVar("telling", default=False)
+"""Whether a call is being handed on: what is computed of it meanwhile is no attention of the model, for no mode."""
 
 Tensor = torch.Tensor
 
@@ -62,20 +72,34 @@ class Interception(TorchFunctionMode):
         self.seen = seen
         self.products: deque[tuple[Tensor, Tensor]] = deque(maxlen=REMEMBERED)
         self.pending: tuple[Tensor, Tensor, tuple[tuple[Tensor, Tensor], ...]] | None = None
-        self.heads: int | None = None
+
+    def forget(self) -> None:
+        """What was computed before belongs to no attention that comes: the model is called anew."""
+        self.products.clear()
+        self.pending = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, name = kwargs or {}, getattr(func, "__name__", "")
+        if TELLING.get():
+            return func(*args, **kwargs)
         if name == "multi_head_attention_forward":
             return self.through(func, args, kwargs)
         found = func(*args, **kwargs)
         if name == "scaled_dot_product_attention":
-            self.seen(fused(found, *args, **kwargs))
-        elif name == "softmax":
+            self.tell(fused(found, *args, **kwargs))
+        elif name in SOFTMAX:
             self.softmax(found, args, kwargs)
         elif name in PRODUCTS:
             self.product(name, args, kwargs)
         return found
+
+    def tell(self, call: Call) -> None:
+        """Hand a call on."""
+        before = TELLING.set(True)
+        try:
+            self.seen(call)
+        finally:
+            TELLING.reset(before)
 
     def through(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Run the body of torch's own attention with this mode on, so that what it calls is seen.
@@ -91,12 +115,12 @@ class Interception(TorchFunctionMode):
             func.__closure__,
         )
         body.__kwdefaults__ = func.__kwdefaults__
-        before, self.heads = self.heads, args[4] if len(args) > 4 else kwargs.get("num_heads")
+        before = HEADS.set(args[4] if len(args) > 4 else kwargs.get("num_heads"))
         try:
             with self:
                 return body(*args, **kwargs)
         finally:
-            self.heads = before
+            HEADS.reset(before)
 
     def softmax(self, weights: Tensor, args: Any, kwargs: Any) -> None:
         """Remember a softmax over the last axis of scores; the next product decides whether it is attention."""
@@ -108,26 +132,49 @@ class Interception(TorchFunctionMode):
 
     def product(self, name: str, args: Any, kwargs: Any) -> None:
         """A product: of weights and values if it follows a softmax of that shape, else perhaps of queries and keys."""
-        operands = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
-        if name == "baddbmm":
-            operands = operands[1:]
+        operands = operands_of(name, args, kwargs)
         if len(operands) != 2:
             return
-        first = operands[1] if name == "__rmatmul__" else operands[0]
         if self.pending is not None:
             scores, weights, products = self.pending
-            columns = first.shape[-1] if first.dim() > 1 else 0
-            beside = scores.shape[-1] - columns
-            rows = scores.numel() // max(scores.shape[-1], 1)
-            if first.dim() > 1 and beside in (0, 1) and first.numel() == rows * columns and scores.dim() + len(products):
-                if scores.dim() > 2 or products:
-                    self.seen(Written(scores, weights, products, columns, self.heads))
-                self.products.clear()
-                self.pending = None
+            columns = columns_of(operands[0], scores)
+            if columns is not None and any(makes(*each, scores, columns) for each in products):
+                self.forget()
+                self.tell(Written(scores, weights, products, columns, HEADS.get()))
                 return
         pair = factors(name, args, operands)
         if pair is not None:
             self.products.append(pair)
+
+
+def operands_of(name: str, args: Any, kwargs: Any) -> list[Tensor]:
+    """The tensors that a product multiplies, from left to right."""
+    given = [*args, *(each for word, each in kwargs.items() if word != "out")]
+    flat = [each for one in given for each in (one if isinstance(one, list | tuple) else [one])]
+    found = [each for each in flat if isinstance(each, Tensor)]
+    return {"baddbmm": found[1:], "__rmatmul__": found[::-1]}.get(name, found)
+
+
+def columns_of(first: Tensor, scores: Tensor) -> int | None:
+    """The number of keys that the left side of a product has weights of, if it is the softmax of such scores.
+
+    One column may lack, a sink. Other things of that shape that are multiplied are not all positive.
+    """
+    if first.dim() < 2 or scores.numel() == 0:
+        return None
+    columns = first.shape[-1]
+    alike = first.numel() * scores.shape[-1] == scores.numel() * columns and columns > 0
+    beside = scores.shape[-1] - columns
+    return columns if alike and (beside == 0 or (beside == 1 and not bool((first.detach() < 0).any()))) else None
+
+
+def makes(query: Tensor, key: Tensor, scores: Tensor, columns: int) -> bool:
+    """Whether queries and keys are as many as scores need, a router's for example have none."""
+    try:
+        lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2])
+    except RuntimeError:
+        return False
+    return key.shape[-2] == columns and lead.numel() * query.shape[-2] == scores.numel() // scores.shape[-1]
 
 
 def fused(
@@ -157,8 +204,6 @@ def factors(name: str, args: Any, operands: list[Tensor]) -> tuple[Tensor, Tenso
     left, right = operands
     if name == "einsum":
         return of_equation(args[0], left, right) if isinstance(args[0], str) else None
-    if name == "__rmatmul__":
-        left, right = right, left
     return (left, right.transpose(-1, -2)) if left.dim() > 1 and right.dim() > 1 else None
 
 
@@ -166,11 +211,16 @@ def of_equation(equation: str, left: Tensor, right: Tensor) -> tuple[Tensor, Ten
     """The same of an einsum that contracts one index, and keeps one of each operand beside those that they share."""
     sides, _, result = equation.replace(" ", "").partition("->")
     first, _, second = sides.partition(",")
-    letters = [first, second, result]
+    unnamed = left.dim() - len(first.replace("...", ""))
+    spare = "".join(each for each in ascii_letters if each not in equation)[: max(unnamed, 0)]
+    first, second, result = letters = [each.replace("...", spare) for each in (first, second, result)]
+    if (len(first), len(second)) != (left.dim(), right.dim()):
+        return None
     if any(not each.isalpha() or len(set(each)) < len(each) for each in letters):
         return None
     inner = [x for x in first if x in second and x not in result]
-    rows, columns = ([x for x in own if x in result and x not in other] for own, other in ((first, second), (second, first)))
+    rows = [x for x in first if x in result and x not in second]
+    columns = [x for x in second if x in result and x not in first]
     shared = [x for x in result if x in first and x in second]
     if [len(inner), len(rows), len(columns)] != [1, 1, 1] or [*shared, *rows, *columns] != list(result):
         return None

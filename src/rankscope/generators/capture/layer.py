@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from rankscope.arrays import Boolean, Float64
+from rankscope.arrays import Boolean, Float64, check_dense
 from rankscope.attention.operators import Operator
 from rankscope.attention.origin import Origin
 from rankscope.generators.capture.head import Head
@@ -73,17 +73,20 @@ class Layer:
         return int(self.key.shape[-2])
 
     def head(self, batch: int, head: int) -> Head:
-        """One head of one text."""
+        """One head of one text.
+
+        Raises:
+            ResourceError: RS301, its matrix does not fit into memory.
+        """
+        check_dense(*self.shape)
         scores = None if self.scores is None else doubles(self.scores[batch, head])
         query = None if self.query is None else doubles(self.query[batch, head])
         key = None if self.key is None else doubles(self.key[batch, head // (self.heads // self.key.shape[1])])
         added = None if self.mask is None else of_head(self.mask, batch, head)
-        if scores is None:
-            assert query is not None and key is not None
-            products = self.scale * (query @ key.T)
-        else:
-            products = scores
-        seen, bias = visible(products, added, self.causal)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused with its place later
+            products = scores if query is None or key is None else self.scale * (query @ key.T)
+            assert products is not None
+            seen, bias = visible(products, added, self.causal)
         sink = None if self.sinks is None else self.sinks[head]
         return Head(query, key, scores, seen, bias, self.scale, self.cap, sink, self.heads, self.site.crosses)
 
@@ -101,7 +104,10 @@ def of_head(mask: Tensor, batch: int, head: int) -> Tensor:
 
 
 def visible(scores: Float64, added: Tensor | None, causal: bool) -> tuple[Boolean, Float64 | None]:
-    """Which keys each query sees, and what is added to the scores of these; None where nothing is."""
+    """Which keys each query sees, and what is added to the scores of these; None where nothing is.
+
+    A number that stands for a hidden key hides all of them where a row has no other.
+    """
     seen = np.ones(scores.shape, dtype=bool)
     if causal:
         seen = np.tril(seen)
@@ -110,19 +116,20 @@ def visible(scores: Float64, added: Tensor | None, causal: bool) -> tuple[Boolea
     if added.dtype == torch.bool:
         return seen & np.broadcast_to(added.numpy(), scores.shape), None
     bias = np.broadcast_to(doubles(added), scores.shape)
-    least = float(torch.finfo(added.dtype).min) / 2
-    gone = bias <= least
-    if (bias[~gone] <= HIDDEN).any():
-        total = np.where(gone, -math.inf, scores + np.where(gone, 0.0, bias))
-        gone = gone | ((bias <= HIDDEN) & (total.max(axis=1, keepdims=True) - total > UNDERFLOW))
-    seen = seen & ~gone
+    seen = seen & ~(bias <= float(torch.finfo(added.dtype).min) / 2)
+    low = seen & (bias <= HIDDEN)
+    if low.any():
+        total = np.where(seen, scores + np.where(seen, bias, 0.0), -math.inf)
+        top = np.fmax.reduce(total, axis=1, keepdims=True)
+        far = top - np.where(seen, total, 0.0) > UNDERFLOW
+        seen = seen & ~(low & (far | (low == seen).all(axis=1, keepdims=True)))
     kept = np.where(seen, bias, 0.0)
     return seen, kept if kept.any() else None
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Another mask or kernel for the heads of a layer: `mask(layer, head, heads, n)` names it, none for the model's own.
+    """Another mask or kernel for the heads of a layer: `mask(layer, head, heads, n)` names it, none for the model's.
 
     `name` is empty for attention as it was trained.
     """

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from rankscope.attention.operators import Operator
 from rankscope.attention.origin import Origin
 from rankscope.generators.capture.following import following
 from rankscope.generators.capture.interception import Call, Fused
+from rankscope.generators.capture.layer import Layer
 from rankscope.generators.capture.names import Site
 from rankscope.generators.capture.seen import four, layer_of, split
 
@@ -34,9 +36,14 @@ def sampling(
         for number in range(count):
             head = number * layer.heads // count
             origin = Origin(f"layer {site.layer} head {head}", layer=site.layer, head=head)
-            measured(lambda head=head, origin=origin: layer.head(0, head).operator(origin), site.stack, site.layer)
+            measured(partial(operator_of, layer, head, origin), site.stack, site.layer)
 
     return following(model, took, begun=True)
+
+
+def operator_of(layer: Layer, head: int, origin: Origin) -> Operator:
+    """The matrix of one head of the first text."""
+    return layer.head(0, head).operator(origin)
 
 
 def first_text(call: Call) -> Call:

@@ -14,9 +14,9 @@ import torch
 
 from rankscope.generators.capture.interception import Tensor, Written
 
-SLACK: Final = 64.0
-"""Units of roundoff of the model's type, times the largest score, by which a product may miss the scores: a product of
-d ≤ 256 rounded numbers, a scale, a shift and a cap make fewer.
+ROUNDINGS: Final = 8
+"""How often a score is rounded in the model's type, in units of the largest of its row: once by the product, the scale,
+a bias or a mask, the subtraction of the largest, and a change of type, and three times by a soft cap.
 """
 
 HIDDEN: Final = -9e3
@@ -37,11 +37,11 @@ class Product:
 
 
 def hidden(scores: Tensor) -> Tensor:
-    """Which keys a query does not see, by scores that are −∞ or stand for it."""
+    """Which keys a query does not see, by scores that are −∞ or stand for it: all of them where no other is larger."""
     least = torch.finfo(scores.dtype).min / 2
-    top = scores.amax(dim=-1, keepdim=True)
-    far = (scores <= HIDDEN) & (top - scores > UNDERFLOW)
-    return (scores <= least) | far
+    top = scores.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf).amax(dim=-1, keepdim=True)
+    far = (top - scores > UNDERFLOW) | (top <= HIDDEN)
+    return (scores <= least) | ((scores <= HIDDEN) & far)
 
 
 def product_of(call: Written, scores: Tensor, module: Any) -> Product | None:
@@ -53,10 +53,10 @@ def product_of(call: Written, scores: Tensor, module: Any) -> Product | None:
         fit = queries.shape[1:3] == scores.shape[1:3] and keys.shape[2] == scores.shape[3]
         if not fit or queries.shape[1] % keys.shape[1]:
             continue
-        for scale, cap in guesses(Head(queries, keys, scores, 0, 0), queries.shape[-1], module):
+        for scale, cap in guesses(queries, keys, scores, module):
             every = (Head(queries, keys, scores, batch, head) for batch, head in places(scores))
             if all(each.is_made(scale, cap) for each in every):
-                return Product(queries, keys, scale, cap)
+                return Product(queries if scale >= 0 else -queries, keys, abs(scale), cap)
     return None
 
 
@@ -68,25 +68,36 @@ def places(scores: Tensor) -> list[tuple[int, int]]:
 def shaped(tokens: Tensor, scores: Tensor) -> Tensor | None:
     """Tokens as batch × heads × n × d; None if they are of other numbers."""
     batch, heads = scores.shape[:2]
-    if tokens.dim() == 4 and tokens.shape[0] == batch:
-        return tokens
+    if tokens.dim() == 4 and tokens.shape[0] in (1, batch):
+        return tokens.expand(batch, *tokens.shape[1:])
     lead = math.prod(tokens.shape[:-2])
     return tokens.reshape(batch, heads, *tokens.shape[-2:]) if lead == batch * heads else None
 
 
 class Head:
-    """One head in float64: its scores, what its queries and keys make, and which keys are seen."""
+    """One head in float64: its scores, what its queries and keys make, and which keys are seen.
+
+    What is not finite in the queries and keys says nothing of how the scores are made, and is left aside.
+    """
 
     def __init__(self, query: Tensor, key: Tensor, scores: Tensor, batch: int, head: int) -> None:
-        own = key[batch, head // (query.shape[1] // key.shape[1])]
-        self.products = query[batch, head].double() @ own.double().T
+        own, keys = query[batch, head].double(), key[batch, head // (query.shape[1] // key.shape[1])].double()
+        units = [torch.finfo(dtype).eps / 2 for dtype in (query.dtype, scores.dtype, torch.float32)]
+        self.products = own @ keys.T
         self.scores = scores[batch, head].double()
-        self.seen = ~hidden(scores[batch, head])
-        self.unit = max(torch.finfo(each.dtype).eps for each in (scores, query))
+        shown = ~hidden(scores[batch, head])
+        self.seen = shown & self.products.isfinite()
+        self.whole = not bool((shown & ~self.seen & self.scores.isfinite()).any())
+        self.unit = max(units[:2])
+        self.summed = min(units) * query.shape[-1] * (own.abs() @ keys.abs().T)
 
-    def largest(self, values: Tensor) -> float:
-        """The largest magnitude among the keys that are seen."""
-        return float(torch.where(self.seen, values, 0.0).abs().max()) if values.numel() else 0.0
+    def shown(self, values: Tensor) -> Tensor:
+        """Values, and zero where a key is not seen."""
+        return torch.where(self.seen, values, 0.0)
+
+    def made(self, scale: float, cap: float | None) -> Tensor:
+        """The scores that the products make."""
+        return scale * self.products if cap is None else cap * torch.tanh(scale * self.products / cap)
 
     def uncapped(self, cap: float | None) -> Tensor:
         """The scores before a soft cap."""
@@ -95,51 +106,75 @@ class Head:
 
     def shift(self, values: Tensor) -> Tensor:
         """The mean of each row over the keys that it sees."""
-        return torch.where(self.seen, values, 0.0).sum(-1, keepdim=True) / self.seen.sum(-1, keepdim=True).clamp(min=1)
+        return self.shown(values).sum(-1, keepdim=True) / self.seen.sum(-1, keepdim=True).clamp(min=1)
+
+    def varying(self, values: Tensor, cap: float | None) -> Tensor:
+        """What of values the weights feel: all under a cap, else what differs within a row."""
+        return self.shown(values if cap is not None else values - self.shift(values))
+
+    def contrast(self) -> float:
+        """How much of the products differs within a row: what the factor can be told from."""
+        largest = float(self.shown(self.products).abs().max())
+        return float(self.varying(self.products, None).abs().max()) / largest if largest > 0 else 0.0
 
     def factor(self, cap: float | None) -> float:
         """The factor of the products that comes nearest to the scores, whatever is added to a row without a cap."""
-        left, right = (torch.where(self.seen, each, 0.0) for each in (self.uncapped(cap), self.products))
-        if cap is None:
-            left, right = (torch.where(self.seen, each - self.shift(each), 0.0) for each in (left, right))
-        below = float((right * right).sum())
-        return float((left * right).sum()) / below if below > 0 else 0.0
+        left, right = self.varying(self.uncapped(cap), cap), self.varying(self.products, cap)
+        return float((left * right).sum() / (right * right).sum())
+
+    def slack(self, scale: float, cap: float | None) -> Tensor:
+        """How far rounding may set the scores of each row from those that are made.
+
+        A product is a sum of d terms in float32, or in a longer type that the model has. All counts twice, since the mean
+        of a row may be as far away.
+        """
+        sizes = [self.shown(each).abs().amax(-1, keepdim=True) for each in (self.scores, self.made(scale, cap))]
+        summed = self.shown(abs(scale) * self.summed).amax(-1, keepdim=True)
+        return 2 * (ROUNDINGS * self.unit * torch.maximum(*sizes) + summed)
 
     def is_made(self, scale: float, cap: float | None) -> bool:
         """Whether the products make the scores, up to rounding in the model's type."""
-        made = scale * self.products if cap is None else cap * torch.tanh(scale * self.products / cap)
-        away = self.scores - made
-        away = away - self.shift(away) if cap is None else away
-        return self.largest(away) <= SLACK * self.unit * max(self.largest(self.scores), self.largest(made))
+        away = self.varying(self.scores - self.made(scale, cap), cap)
+        return self.whole and bool((away.abs() <= self.slack(scale, cap)).all())
 
-    def sink(self, scale: float, last: Tensor) -> tuple[float, float, float]:
+    def sink(self, found: Product, last: Tensor) -> tuple[float, float, float]:
         """The least and the greatest logit of a sink over rows, and how far rounding may set them apart."""
-        logits = last.double() - self.shift(self.scores - scale * self.products)
-        logits = logits[self.seen.any(-1)]
-        size = self.largest(self.scores) + self.largest(scale * self.products) + float(last.abs().max())
-        return float(logits.min()), float(logits.max()), SLACK * self.unit * size
+        logits = last.double() - self.shift(self.scores - self.made(found.scale, found.cap))
+        slack = self.slack(found.scale, found.cap) + 2 * ROUNDINGS * self.unit * last.double().abs()
+        rows = self.seen.any(-1)
+        if not rows.any():
+            return math.inf, -math.inf, 0.0
+        return float(logits[rows].min()), float(logits[rows].max()), 2 * float(slack[rows].max())
 
 
-def guesses(head: Head, d: int, module: Any) -> Iterator[tuple[float, float | None]]:
-    """Factors and caps with which one head's products may make its scores: those that models use first."""
+def guesses(query: Tensor, key: Tensor, scores: Tensor, module: Any) -> Iterator[tuple[float, float | None]]:
+    """Factors and caps with which products may make scores: those that models use first.
+
+    They are found in the head whose products differ most; where none do, every factor makes the same weights.
+    """
+    head = max((Head(query, key, scores, *place) for place in places(scores)), key=Head.contrast)
+    usual, contrast = usual_scales(query.shape[-1], module), head.contrast()
     for cap in caps_of(module):
+        if contrast <= 8 * head.unit:
+            yield usual[0], cap
+            continue
         factor = head.factor(cap)
-        for scale in nearby(factor, d, module):
-            yield scale, cap
+        rounding = max(1e-4, 4 * head.unit / contrast) if cap is None else math.inf  # a cap leaves little of large ones
+        near = [each for each in usual if abs(each - abs(factor)) <= rounding * each]
+        yield from ((math.copysign(scale, factor), cap) for scale in (*dict.fromkeys(near), abs(factor)))
 
 
-def nearby(factor: float, d: int, module: Any) -> list[float]:
-    """The factor itself, after those that models use and that are the same up to rounding."""
+def usual_scales(d: int, module: Any) -> list[float]:
+    """The factors of the product that models use, that which a module names before the others."""
     named = [getattr(module, name, None) for name in ("scaling", "scale", "softmax_scale", "inv_norm_factor")]
-    usual = [1 / math.sqrt(d), 1.0, 1 / d, *(float(each) for each in named if isinstance(each, int | float))]
-    return [*(each for each in dict.fromkeys(usual) if math.isclose(each, factor, rel_tol=1e-4)), factor]
+    return [*(float(each) for each in named if isinstance(each, int | float)), 1 / math.sqrt(d), 1.0, 1 / d]
 
 
 def caps_of(module: Any) -> list[float | None]:
-    """No soft cap, and those that a module holds."""
-    names = [name for name in vars(module) if "softcap" in name.lower()] if module is not None else []
+    """The soft caps that a module holds, and none."""
+    names = [name for name in vars(module) if "softcap" in name.lower().replace("_", "")] if module is not None else []
     held = [getattr(module, name) for name in names]
-    return [None, *(float(each) for each in held if isinstance(each, int | float) and each > 0)]
+    return [*(float(each) for each in held if isinstance(each, int | float) and each > 0), None]
 
 
 def sinks_of(scores: Tensor, found: Product, module: Any) -> list[float] | None:
@@ -152,10 +187,12 @@ def sinks_of(scores: Tensor, found: Product, module: Any) -> list[float] | None:
     own, last = scores[..., :-1], scores[..., -1:]
     sinks = []
     for head in range(scores.shape[1]):
-        ends = [Head(found.query, found.key, own, batch, head).sink(found.scale, last[batch, head])
-                for batch in range(scores.shape[0])]  # fmt: skip
+        ends = [
+            Head(found.query, found.key, own, batch, head).sink(found, last[batch, head])
+            for batch in range(scores.shape[0])
+        ]
         low, high, slack = min(x[0] for x in ends), max(x[1] for x in ends), max(x[2] for x in ends)
-        if not high - low <= slack:
+        if not high - low <= slack or not math.isfinite(low):
             return None
         near = len(exact) == scores.shape[1] and abs(exact[head] - (low + high) / 2) <= slack
         sinks.append(exact[head] if near else (low + high) / 2)

@@ -158,23 +158,25 @@ def distance(
 def of_steps(before: Layer, after: Layer) -> Layer | None:
     """A layer with the queries that a later call of the same text has added, as generation does; None where the keys
     are not those before and as many more.
+
+    A single key says nothing of the scale, which the later call knows.
     """
-    pairs = (before.query, before.key, after.query, after.key)
-    if any(each is None for each in pairs) or before.batch != after.batch or before.heads != after.heads:
+    query, key, more, keys = before.query, before.key, after.query, after.key
+    if query is None or key is None or more is None or keys is None:
         return None
-    query, key, more, keys = pairs
-    assert query is not None and key is not None and more is not None and keys is not None
     old, new = key.shape[-2], more.shape[-2]
-    if before.site.crosses:
-        same = keys.shape == key.shape and torch.equal(keys, key)
-    else:
-        same = keys.shape[-2] == old + new and torch.equal(keys[..., :old, :], key)
-    if not same:
+    grown = keys.shape[-2] == (old if before.site.crosses else old + new) and keys.shape[:2] == key.shape[:2]
+    scaled = math.isclose(before.scale, after.scale, rel_tol=1e-4) or old == 1
+    alike = (before.batch, before.heads, before.cap) == (after.batch, after.heads, after.cap)
+    if not (grown and scaled and alike and torch.equal(keys[..., :old, :], key)):
+        return None
+    if (before.sinks is None) != (after.sinks is None) or not np.allclose(before.sinks or [], after.sinks or []):
         return None
     fidelity: Float64 = np.fmax(before.fidelity, after.fidelity)
-    mask = None if before.site.crosses and before.mask is None else stacked(before, after, keys.shape[-2])
+    plain = before.site.crosses and before.mask is None and after.mask is None
+    mask = None if plain else stacked(before, after, keys.shape[-2])
     return Layer(
-        before.site, torch.cat([query, more], dim=-2), keys, None, mask, False, before.scale, before.cap, before.sinks,
+        before.site, torch.cat([query, more], dim=-2), keys, None, mask, False, after.scale, after.cap, after.sinks,
         fidelity, before.of,
     )  # fmt: skip
 

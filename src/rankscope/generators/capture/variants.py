@@ -12,12 +12,13 @@ from rankscope.attention.kernels import KERNELS
 from rankscope.attention.masks import parse
 from rankscope.attention.operators import Mean, Operator
 from rankscope.attention.origin import Origin
+from rankscope.attention.recognised import recognised
 from rankscope.errors import RankscopeError, error
 from rankscope.generators.capture.capturing import Capture
 from rankscope.generators.capture.layer import Held, Variant
 from rankscope.generators.capture.names import called
 from rankscope.generators.plans import PLANS, Site
-from rankscope.generators.stack import Job, Work
+from rankscope.generators.stack import Job, Work, equal_shapes
 
 TRAINED = Variant("trained")
 """The attention that the model was trained for, as it is called beside others."""
@@ -37,7 +38,8 @@ def variant(text: str) -> Variant:
         plan = PLANS[text.strip()].function
         if text.strip() == "uniform":
             raise error("RS002", "the plan 'uniform' as a what-if", "name the mask that every head should have")
-        return Variant(text.strip(), lambda layer, head, heads, n: plan(Site(layer, head, heads, n, "")), None, text.strip())
+        planned = Variant(text.strip(), lambda layer, head, heads, n: plan(Site(layer, head, heads, n, "")))
+        return replace(planned, plan=text.strip())
     parse(text)
     return Variant(text.strip(), lambda layer, head, heads, n: text)
 
@@ -59,13 +61,13 @@ class WhatIf:
         means = any(each.plan is not None for each in self.variants)
         for each in (TRAINED, *self.variants):
             for held in self.captured.held:
-                why = "" if each is TRAINED else why_not(held, each)
+                why = "" if each is TRAINED else why_not(held, each, self.captured.heads)
                 if why:
                     notes.append(f"{each.name}: {called(held.site)} is left out, {why}")
                     continue
                 found = list(self.captured.jobs_of(held, each))
                 jobs += found
-                jobs += list(mean_jobs(held, found)) if means and each.kernel is None else []
+                jobs += list(mean_jobs(held, found)) if means and found and each.kernel is None else []
         return Work(jobs, tuple(dict.fromkeys(notes)))
 
     def described(self) -> dict[str, Any]:
@@ -73,23 +75,22 @@ class WhatIf:
         return {**self.captured.described(), "what_if": [each.name for each in self.variants]}
 
 
-def why_not(held: Held, variant: Variant) -> str:
-    """Why the heads of a layer have no such variant; empty if they have."""
+def why_not(held: Held, variant: Variant, heads: frozenset[int] | None = None) -> str:
+    """Why the chosen heads of a layer have no such variant; empty if they have."""
     if not held.pairs:
         return "whose scores are no product of queries and keys"
     if held.site.crosses and variant.kernel is None:
         return "whose queries and keys are of two texts"
     layer = held.get()
-    known = layer.mask is None or not layer.mask.is_floating_point()
-    for batch in range(held.batch):
+    every = variant.kernel is None and (layer.mask is None or not layer.mask.is_floating_point())
+    for batch in range(0 if every else held.batch):
         for head in range(held.heads):
+            if heads is not None and head not in heads:
+                continue
             mask = variant.mask(held.site.layer, head, held.heads, held.shape[1])
             try:
-                if known:
-                    break
                 own, _ = layer.head(batch, head).without_padding()
-                if own.bias is not None:
-                    own.check_known(mask if mask is not None else "bidirectional", variant.kernel or own.kernel)
+                own.check_known(recognised(own.seen) if mask is None else mask, variant.kernel or own.kernel)
             except RankscopeError as reason:
                 return reason.given
     return ""
@@ -104,6 +105,6 @@ def mean_jobs(held: Held, jobs: list[Job]) -> Iterator[Job]:
         origin = replace(first, label=label, head=None, over="heads-mean", mask=None, fidelity=None)
 
         def make(own: list[Job] = own, origin: Origin = origin) -> Operator:
-            return Mean(tuple(job.make() for job in own), origin)
+            return Mean(equal_shapes(tuple(job.make() for job in own)), origin)
 
         yield Job(origin, held.shape, make)

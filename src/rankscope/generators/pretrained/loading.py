@@ -2,20 +2,26 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from rankscope.arrays import check_memory
-from rankscope.errors import error
-from rankscope.generators.pretrained.directory import Directory, directory
+from rankscope.errors import RankscopeError, error
+from rankscope.generators.pretrained.directory import CONFIG, SUFFIXES, Directory, directory, staged
 from rankscope.generators.stored import displayed
 
-WANTED: Final = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+WANTED: Final = ("*.safetensors", *(f"*{suffix}" for suffix in SUFFIXES))
 """The files of a model that are downloaded: no code, and no pickles."""
 
-OPTIONAL: Final = "pooler"
-"""What may lack weights, because no attention passes through it."""
+OPTIONAL: Final = ("pooler.weight", "pooler.bias", "pooler.dense.weight", "pooler.dense.bias")
+"""How the names of weights end that may be lacking, because no attention passes through them."""
+
+ALLOWANCE: Final = 4, 2**16
+"""A model may be made with so many times the numbers of its files, as stacks that share theirs are, and so many more."""
+
+BUFFERS: Final = 2**26
+"""The most numbers of a model's own tables, such as masks, that are believed without as many in its files."""
 
 
 def transformers_module() -> Any:
@@ -35,9 +41,9 @@ def folder_of(name: str, *, download: bool = False) -> Path:
         StoreError: RS501, there is neither, or the network does not give it.
     """
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(name):  # unlike pathlib's, it takes a name that no file can have
         return path
-    if path.exists() or path.suffix in (".safetensors", ".json", ".npz", ".npy"):
+    if os.path.exists(name) or path.suffix in (".safetensors", ".json", ".npz", ".npy"):
         raise error("RS501", f"'{displayed(path.name)}' is no folder", "give the folder of a model, or its name")
     transformers_module()
     from huggingface_hub import snapshot_download
@@ -50,10 +56,29 @@ def folder_of(name: str, *, download: bool = False) -> Path:
         raise error("RS501", f"the model '{displayed(name)}' {why} ({type(reason).__name__})", remedy) from reason
 
 
+def config_of(found: Directory) -> Any:
+    """The configuration of a model, by a class of the library's own.
+
+    Raises:
+        FormatError: RS213 for an architecture that the library has not, RS215 for a configuration that means nothing.
+    """
+    transformers = transformers_module()
+    if found.kind not in transformers.CONFIG_MAPPING:
+        code = f", and {', '.join(map(displayed, found.code))} would have to run" if found.code else ""
+        given = f"'{found.name}' is of the kind '{displayed(found.kind)}', which transformers has no class for{code}"
+        raise error("RS213", given, "load it yourself, where you trust its code, and use rankscope.capture(model)")
+    with quietly(transformers), blamed(found, f"the {CONFIG} of '{found.name}' cannot be used"):
+        config = transformers.CONFIG_MAPPING[found.kind].from_dict(dict(found.config))
+        if type(config) not in transformers.MODEL_MAPPING:
+            raise ValueError(f"transformers has no model for {type(config).__name__}")
+        return config
+
+
 def model_of(found: Directory, device: str = "cpu", dtype: str | None = None) -> Any:
     """The model, ready to run, without its output head; attention by torch's fused function where it has that.
 
     Raises:
+        UsageError: RS002 and RS001, a device or a type that there is not.
         FormatError: RS213 for an architecture that the library has not, RS215 for weights that are missing or do not
             fit its configuration.
         ResourceError: RS301, the weights do not fit into memory.
@@ -61,40 +86,43 @@ def model_of(found: Directory, device: str = "cpu", dtype: str | None = None) ->
     transformers = transformers_module()
     import torch
 
-    where = f"'{displayed(found.path.name)}'"
-    if found.kind not in transformers.CONFIG_MAPPING:
-        named = [each for each in found.ignored if not each.endswith(".bin")]
-        code = f", and {', '.join(named)} would have to run" if named else ""
-        given = f"{where} is of the kind '{displayed(found.kind)}', which transformers has no class for{code}"
-        raise error("RS213", given, "load it yourself, where you trust its code, and use rankscope.capture(model)")
-    check_memory(2 * found.size, f"the model {where} of {found.size / 2**20:.0f} MiB", "take a smaller model")
+    check_device(device)
     kind = torch_dtype(dtype)
-    with quietly(transformers):
-        try:
-            config = transformers.CONFIG_MAPPING[found.kind].from_dict(dict(found.config))
-            if type(config) not in transformers.MODEL_MAPPING:
-                raise ValueError(f"there is no model for {type(config).__name__}")
-            own = transformers.MODEL_MAPPING[type(config)]
-            own = own[0] if isinstance(own, tuple) else own
-            supported = bool(getattr(own, "_supports_sdpa", False))
-            model, info = own.from_pretrained(
-                str(found.path), config=config, use_safetensors=True, local_files_only=True, trust_remote_code=False,
-                attn_implementation="sdpa" if supported else "eager", dtype=kind, output_loading_info=True,
-            )  # fmt: skip
-        except Exception as reason:  # a configuration that a stranger wrote can fail in any way
-            given = f"{where} could not be loaded ({type(reason).__name__}: {displayed(str(reason).splitlines()[0])})"
-            raise error("RS215", given, "check it with transformers itself; --debug shows where it failed") from reason
-    lacking = sorted(each for each in info["missing_keys"] if OPTIONAL not in each)
+    config = config_of(found)
+    needed = found.size if dtype is None else found.numbers * kind.itemsize
+    what = f"the model '{found.name}' of {found.size / 2**20:.0f} MiB"
+    check_memory(found.size + needed, what, "take a smaller model")
+    own = transformers.MODEL_MAPPING[type(config)]
+    own = own[0] if isinstance(own, tuple) else own
+    supported = bool(getattr(own, "_supports_sdpa", False))
+    with (
+        quietly(transformers),
+        staged(found) as folder,
+        blamed(found, f"'{found.name}' could not be loaded", folder),
+        no_larger(found),
+    ):
+        model, info = own.from_pretrained(
+            str(folder), config=config, use_safetensors=True, local_files_only=True, trust_remote_code=False,
+            attn_implementation="sdpa" if supported else "eager", dtype=kind, output_loading_info=True,
+        )  # fmt: skip
+    lacking = sorted(each for each in info["missing_keys"] if not each.endswith(OPTIONAL))
     lacking += [str(each[0]) for each in info["mismatched_keys"]]
     if lacking:
         listed = ", ".join(displayed(each) for each in lacking[:3]) + (", …" if len(lacking) > 3 else "")
-        given = f"{len(lacking)} weights of {where} are missing or of another shape: {listed}"
+        given = f"{len(lacking)} weights of '{found.name}' are missing or of another shape: {listed}"
         raise error("RS215", given, "they would be random: give a whole model that was saved by one version")
+    return model.to(torch.device(device)).eval()
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that torch does not see here, before anything is loaded."""
+    import torch
+
     try:
-        return model.to(torch.device(device)).eval()
-    except (RuntimeError, AssertionError) as reason:
-        given = f"--device {device}: {displayed(str(reason).splitlines()[0])}"
-        raise error("RS002", given, "take cpu, or a device that torch sees here") from reason
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as reason:
+        given = f"--device {displayed(name)}: torch cannot compute there"
+        raise error("RS002", given, "take cpu, or a device that torch sees here: cuda, mps") from reason
 
 
 def torch_dtype(name: str | None) -> Any:
@@ -110,12 +138,62 @@ def torch_dtype(name: str | None) -> Any:
 
 
 @contextmanager
+def no_larger(found: Directory) -> Iterator[None]:
+    """Refuse a model that is being made with more numbers than its files can fill, before they take any memory."""
+    from torch.nn.modules.module import (
+        register_module_buffer_registration_hook,
+        register_module_parameter_registration_hook,
+    )
+
+    times, more = ALLOWANCE
+    parameters, buffers = dict[int, Any](), dict[int, Any]()
+
+    def counted(seen: dict[int, Any], most: int) -> Any:
+        def count(module: Any, name: str, values: Any) -> None:
+            if values is None or not values.is_meta:
+                return
+            seen[id(values)] = values
+            if sum(each.numel() for each in seen.values()) > most or len(seen) > times * (found.arrays + 64):
+                given = f"the {CONFIG} of '{found.name}' describes a model of more than {most} numbers"
+                weights = f"and its weights are {found.arrays} arrays of {found.numbers} numbers"
+                raise error("RS215", f"{given} or many more arrays, {weights}", "give the model's own files")
+
+        return count
+
+    with ExitStack() as undo:
+        most = times * found.numbers + more
+        for register, count in (
+            (register_module_parameter_registration_hook, counted(parameters, most)),
+            (register_module_buffer_registration_hook, counted(buffers, max(most, BUFFERS))),
+        ):
+            undo.callback(register(count).remove)
+        yield
+
+
+@contextmanager
+def blamed(found: Directory, what: str, folder: Path | None = None) -> Iterator[None]:
+    """Whatever fails here is the fault of the files: what a stranger wrote can make a library fail in any way."""
+    try:
+        yield
+    except (RankscopeError, MemoryError):
+        raise
+    except Exception as reason:
+        if type(reason).__name__ == "OutOfMemoryError" or "allocate memory" in str(reason):
+            raise MemoryError from reason
+        lines = (str(reason) if folder is None else str(reason).replace(str(folder), found.name)).split("\n")
+        said = next((line.strip() for line in lines if line.strip()), "")
+        given = f"{what} ({displayed(': '.join(filter(None, [type(reason).__name__, said])))})"
+        raise error("RS215", given, "check it with transformers itself; --debug shows where it failed") from reason
+
+
+@contextmanager
 def quietly(transformers: Any) -> Iterator[None]:
     """The library without its warnings and progress bars, and without the network."""
+    from huggingface_hub import constants
+
     logging = transformers.utils.logging
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    offline = os.environ.get("HF_HUB_OFFLINE")
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    before, bars, offline = logging.get_verbosity(), logging.is_progress_bar_enabled(), constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True  # the variable of this name is read once, when the hub's library is imported
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
@@ -124,10 +202,7 @@ def quietly(transformers: Any) -> Iterator[None]:
         logging.set_verbosity(before)
         if bars:
             logging.enable_progress_bar()
-        if offline is None:
-            del os.environ["HF_HUB_OFFLINE"]
-        else:
-            os.environ["HF_HUB_OFFLINE"] = offline
+        constants.HF_HUB_OFFLINE = offline
 
 
 def load_model(path: str | Path, *, device: str = "cpu", dtype: str | None = None, download: bool = False) -> Any:
