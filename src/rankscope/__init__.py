@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from rankscope.generators.capture.capturing import capture as capture
     from rankscope.generators.ensembles import Ensemble as Ensemble
     from rankscope.generators.ensembles import ensemble as ensemble
+    from rankscope.generators.models import Model as Model
     from rankscope.generators.network import Stack as Stack
     from rankscope.generators.stack import Synthetic as Synthetic
     from rankscope.generators.stack import synthetic as synthetic
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
     from rankscope.study import run as run
     from rankscope.study import singular_values as singular_values
     from rankscope.study import spectrum as spectrum
+    from rankscope.supposed import what_if as what_if
+    from rankscope.trained import trained_depth as trained_depth
     from rankscope.verify import verify as verify
 
 SUBPACKAGES = ("attention", "report", "testing", "verify")
@@ -98,6 +101,7 @@ HOMES = {
     ],
     "generators.capture.capturing": ["Capture", "capture"],
     "generators.ensembles": ["Ensemble", "ensemble"],
+    "generators.models": ["Model"],
     "generators.network": ["Stack"],
     "generators.stack": ["Synthetic", "synthetic"],
     "generators.tensors": ["File", "load"],
@@ -106,6 +110,8 @@ HOMES = {
     "certificates": ["Certificate"],
     "deep": ["depth"],
     "result": ["Result", "read"],
+    "supposed": ["what_if"],
+    "trained": ["trained_depth"],
     "study": ["Study", "analyze", "certificate", "compare", "logdet", "run", "singular_values", "spectrum"],
 }
 """Where each public name lives. Every measure is public too, under its own name."""

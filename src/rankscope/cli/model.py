@@ -142,7 +142,7 @@ def model(
         timing=timing,
     )
     if depth:
-        from rankscope.trained_depth import trained_depth
+        from rankscope.trained import trained_depth
 
         others = {"--what-if": what_if, "--measure": measure, "--null": null, "--layers": layers, "--heads": heads,
                   "--prove": prove, "--require": require, "--dtype": dtype, "--save": save}  # fmt: skip

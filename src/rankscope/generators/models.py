@@ -18,10 +18,13 @@ from rankscope.generators.capture.capturing import Capture, Recorder
 from rankscope.generators.capture.layer import Layer
 from rankscope.generators.capture.names import Site
 from rankscope.generators.pretrained.directory import Directory, directory
-from rankscope.generators.pretrained.inputs import Text, pixels_of, sample_text, tokens_of
+from rankscope.generators.pretrained.inputs import Text, checked, pixels_of, sample_text, tokens_of
 from rankscope.generators.pretrained.loading import blamed, config_of, folder_of, model_of, quietly, transformers_module
 from rankscope.generators.stack import Work
 from rankscope.generators.stored import displayed
+
+GIVEN: Final = "a given text"
+"""What a text is called that comes from no file."""
 
 LIMITS: Final = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
 """What configurations call the most tokens that a model takes."""
@@ -37,11 +40,15 @@ class Model:
 
     `path` is a folder, or a name in the local cache; `texts` are cut at `max_length` tokens, or the one text into
     `batch` pieces of that length. `layers` and `heads` choose some, by number. A model of images is given an `image`.
-    An encoder–decoder reads the text on both sides.
+    An encoder–decoder reads the text on both sides. A text may be given as it is, and texts as a list.
+
+    >>> model = Model("bert-base-uncased", "Every row is a distribution.", max_length=128)
+    >>> model.name, [text.name for text in model.read]
+    ('bert-base-uncased', ['a given text'])
     """
 
     path: str
-    texts: tuple[Text, ...] = ()
+    texts: str | Text | tuple[str | Text, ...] = ()
     image: Path | None = None
     layers: tuple[int, ...] | None = None
     heads: tuple[int, ...] | None = None
@@ -50,6 +57,12 @@ class Model:
     device: str = "cpu"
     dtype: str | None = None
     download: bool = False
+
+    @property
+    def read(self) -> tuple[Text, ...]:
+        """The texts, each with a name."""
+        given = [self.texts] if isinstance(self.texts, str | Text) else self.texts
+        return tuple(each if isinstance(each, Text) else checked(GIVEN, each.encode()) for each in given)
 
     def work(self) -> Work:
         """The matrices of all heads."""
@@ -136,20 +149,20 @@ class Model:
     def inputs(self, found: Directory) -> tuple[dict[str, Any], list[str]]:
         """What the model is given, and notes on what is left of it."""
         if self.image is not None:
-            for flag, value in (("--text", self.texts), ("--max-length", self.max_length), ("--batch", self.batch > 1)):
+            for flag, value in (("--text", self.read), ("--max-length", self.max_length), ("--batch", self.batch > 1)):
                 if value:
                     raise error("RS003", f"--image and {flag}", "give one of them")
             return pixels_of(found, self.image), []
         if wants_pixels(found):
             raise error("RS003", f"{self.name}, a model of images, without one", "add --image FILE")
-        return tokens_of(found, self.texts or (sample_text(),), self.max_length, self.batch, limit(found))
+        return tokens_of(found, self.read or (sample_text(),), self.max_length, self.batch, limit(found))
 
     def about(self, found: Directory, model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
         """What is recorded of the model and of what it read."""
         import torch
         import transformers
 
-        texts = [] if self.image is not None else list(self.texts or (sample_text(),))
+        texts = [] if self.image is not None else list(self.read or (sample_text(),))
         return {
             "architecture": found.kind,
             "dtype": str(model.dtype).removeprefix("torch."),

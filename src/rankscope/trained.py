@@ -34,7 +34,7 @@ MEASURES: Final = ("log10_residual", "residual_order", "residual_rate", "token_c
                    "token_effective_rank")  # fmt: skip
 """What is measured of the tokens of each layer."""
 
-WORDS: Final = {(True, True): "", (False, True): "without skips", (True, False): "without MLPs",
+WORDS: Final = {(True, True): "as it is", (False, True): "without skips", (True, False): "without MLPs",
                 (False, False): "attention and norms alone"}  # fmt: skip
 
 AT_FLOOR: Final = "at its rounding floor"
@@ -156,7 +156,7 @@ def trained_depth(model: "Model", *, timing: bool = False) -> Result:
     from rankscope.generators.capture.ablation import Parts
 
     started = time.perf_counter()
-    if model.batch > 1 or len(model.texts) > 1:
+    if model.batch > 1 or len(model.read) > 1:
         raise error("RS003", "--depth with several texts", "give one text")
     model = replace(model, dtype="float64", layers=None, heads=None)
     notes = list(model.captured.notes)

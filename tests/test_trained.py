@@ -14,7 +14,7 @@ from rankscope.generators.models import Model
 from rankscope.generators.pretrained.inputs import Text
 from rankscope.generators.pretrained.loading import load_model
 from rankscope.records import Table
-from rankscope.trained_depth import AT_FLOOR, residual_of, trained_depth
+from rankscope.trained import AT_FLOOR, residual_of, trained_depth
 from tests.generators.tiny import Models, text
 from tests.process import called, strict_json, violations
 
@@ -41,8 +41,8 @@ def test_the_residuals_are_those_of_the_hidden_states_of_the_model(folder: Path,
     given = Model(str(folder), (Text("words", text(WORDS)),), dtype="float64").loaded[2]
     with torch.no_grad():
         states = model(**given, output_hidden_states=True).hidden_states
-    found = of(table, folder.name, "log10_residual")
-    cosines = of(table, folder.name, "token_cosine")
+    found = of(table, f"{folder.name} as it is", "log10_residual")
+    cosines = of(table, f"{folder.name} as it is", "token_cosine")
     assert len(found) == len(states) == 3
     for layer, state in enumerate(states):
         x = state[0].numpy()
@@ -57,7 +57,7 @@ def test_the_residuals_are_those_of_the_hidden_states_of_the_model(folder: Path,
 def test_there_is_a_row_for_each_design_and_one_for_the_product(folder: Path, table: Table) -> None:
     name = folder.name
     labels = [matrix.label for matrix in table.matrices]
-    wanted = [name, f"{name} without skips", f"{name} without MLPs", f"{name} attention and norms alone"]
+    wanted = [f"{name} as it is", f"{name} without skips", f"{name} without MLPs", f"{name} attention and norms alone"]
     assert labels == [*wanted, f"product over 2 layers: {name}"]
     designs = [matrix.network["design"] for matrix in table.matrices if matrix.network]
     assert designs == ["skip+mlp", "mlp", "skip", "pure"]
@@ -65,7 +65,7 @@ def test_there_is_a_row_for_each_design_and_one_for_the_product(folder: Path, ta
 
 def test_without_skips_tokens_come_nearer_to_each_other(folder: Path, table: Table) -> None:
     name = folder.name
-    whole, without = (of(table, each, "log10_residual")[2] for each in (name, f"{name} without skips"))
+    whole, without = (of(table, each, "log10_residual")[2] for each in (f"{name} as it is", f"{name} without skips"))
     assert without.value is None or without.value < whole.value
 
 
@@ -106,7 +106,7 @@ def test_an_encoder_and_a_decoder_are_two_networks(tmp_path: Path) -> None:
     folder = Models(tmp_path)("t5")
     found = trained_depth(Model(str(folder), (Text("words", text(WORDS)),))).table
     names = [matrix.label for matrix in found.matrices if matrix.network]
-    assert names[:2] == [f"{folder.name} encoder", f"{folder.name} decoder"]
+    assert names[:2] == [f"{folder.name} encoder as it is", f"{folder.name} decoder as it is"]
     assert len(names) == 8
 
 
