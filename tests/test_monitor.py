@@ -1,4 +1,4 @@
-"""A monitor looks at attention while a model trains: the rows are those of the matrices, and training goes on as it was."""
+"""A monitor looks at attention while a model trains: its rows are those of the matrices, and training stays as it was."""
 
 import warnings
 from pathlib import Path
@@ -87,7 +87,7 @@ def test_only_every_so_many_training_steps_are_measured_and_only_chosen_layers_a
     assert [(row["step"], row["layer"]) for row in monitor.rows] == [(s, x) for s in (0, 3, 6) for x in (0, 2)]
     assert {row["heads"] for row in monitor.rows} == {2}
     assert (monitor.cost.steps, monitor.cost.measured) == (7, 3)
-    assert 0 < monitor.cost.seconds
+    assert monitor.cost.seconds > 0
     assert 0 < monitor.cost.share <= 1
     assert "3 of 7 steps measured" in str(monitor.cost)
     monitor.enabled = False
@@ -174,15 +174,15 @@ def test_the_trainer_of_transformers_counts_the_steps_and_logs_the_scalars(tmp_p
     from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
     torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    sizes: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
     model = BertForSequenceClassification(BertConfig(**sizes, vocab_size=30))
-    rows = [{"input_ids": torch.arange(k, k + 8), "labels": torch.tensor(k % 2)} for k in range(16)]
+    rows: Any = [{"input_ids": torch.arange(k, k + 8), "labels": torch.tensor(k % 2)} for k in range(16)]
     arguments: Any = TrainingArguments(
         output_dir=str(tmp_path), max_steps=4, per_device_train_batch_size=2, gradient_accumulation_steps=2,
         logging_steps=1, save_strategy="no", report_to=[], use_cpu=True, disable_tqdm=True,
     )  # fmt: skip
     monitor = rs.Monitor(model, every=2, measures="effective_rank")
-    trainer: Any = Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[monitor.callback()])  # type: ignore[arg-type]
+    trainer: Any = Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[monitor.callback()])
     trainer.train()
     assert [(row["step"], row["layer"]) for row in monitor.rows] == [(0, 0), (0, 1), (2, 0), (2, 1)]
     logged = [each for each in trainer.state.log_history if "attention/layer.1/effective_rank" in each]

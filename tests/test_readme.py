@@ -16,6 +16,8 @@ import pytest
 
 from tests.process import ROOT, SAMPLE, Ended, called, environment, python, rankscope
 
+pytestmark = pytest.mark.xdist_group("readme")
+
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = [(tag, text) for tag, text in re.findall(r"^```(\w+)\n(.*?)^```\s*$", README, flags=re.DOTALL | re.MULTILINE)]
 PYTHON = [text for tag, text in BLOCKS if tag == "python"]

@@ -96,7 +96,7 @@ def test_a_residual_below_the_rounding_of_the_model_is_a_floor_and_no_number(siz
 
 def test_several_texts_are_refused(folder: Path) -> None:
     model = Model(str(folder), (Text("words", text(WORDS)),))
-    for several in (replace(model, batch=2), replace(model, texts=(*model.texts, Text("more", text(9))))):
+    for several in (replace(model, batch=2), replace(model, texts=(*model.read, Text("more", text(9))))):
         with pytest.raises(UsageError, match="several texts") as refused:
             trained_depth(several)
         assert refused.value.code == "RS003"

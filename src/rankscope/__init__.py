@@ -122,13 +122,26 @@ def __getattr__(name: str) -> Any:
         return import_module(f"rankscope.{name}")
     for module, names in HOMES.items():
         if name in names:
-            return getattr(import_module(f"rankscope.{module}"), name)
+            return getattr(imported(module, name), name)
     if not name.startswith("_"):
         from rankscope.analyzer.analyze import measures
 
         if name in measures().names() or name in measures().aliases:
             return measures()[name].function
     raise AttributeError(f"module 'rankscope' has no attribute {name!r}")
+
+
+def imported(module: str, name: str) -> Any:
+    """The module of a public name, or an error that says what to install for it (RS004)."""
+    try:
+        return import_module(f"rankscope.{module}")
+    except ModuleNotFoundError as reason:
+        if reason.name not in ("torch", "transformers"):
+            raise
+        from rankscope.errors import error
+
+        remedy = "install it with: pip install 'rankscope[models]'"
+        raise error("RS004", f"rankscope.{name} without {reason.name}", remedy) from reason
 
 
 def __dir__() -> list[str]:

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import pytest
 
+from rankscope.generators.pretrained.loading import quietly
+
 LENGTH: Final = 64
 """The most tokens that the models take which have a limit."""
 
@@ -31,7 +33,7 @@ def text(count: int, first: int = 0) -> str:
     return " ".join(WORDS[(first + 7 * number) % len(WORDS)] for number in range(count))
 
 
-# ------------------------------------------------------------------------------------------------------ the models
+# ----------------------------------------------------------------------------------------------------------- the models
 
 
 def bert() -> Any:
@@ -43,7 +45,7 @@ def bert() -> Any:
 def gpt2() -> Any:
     from transformers import GPT2Config, GPT2Model
 
-    sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": LENGTH, "initializer_range": 0.5}
+    sizes: dict[str, Any] = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": LENGTH, "initializer_range": 0.5}
     return GPT2Model(GPT2Config(**sizes, vocab_size=257, bos_token_id=256, eos_token_id=256))
 
 
@@ -62,7 +64,7 @@ def t5() -> Any:
 def deberta() -> Any:
     from transformers import DebertaV2Config, DebertaV2Model
 
-    relative = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}
+    relative: dict[str, Any] = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}
     return DebertaV2Model(DebertaV2Config(**SIZES, **relative, vocab_size=64, max_position_embeddings=LENGTH))
 
 
@@ -80,25 +82,31 @@ MODELS: Final[dict[str, Callable[[], Any]]] = {
 def by_word() -> Any:
     """A tokenizer that knows whole words, and puts signs around a text."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
 
     known = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS]
     made = Tokenizer(models.WordLevel({word: number for number, word in enumerate(known)}, unk_token="[UNK]"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     made.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, [("[CLS]", 2), ("[SEP]", 3)])
     signs = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    return PreTrainedTokenizerFast(tokenizer_object=made, **signs)
+    return for_the_library(made, **signs)
 
 
 def by_byte() -> Any:
     """A tokenizer that knows every byte, without signs or padding."""
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     made = Tokenizer(models.BPE({sign: number for number, sign in enumerate([*alphabet, "<|end|>"])}, []))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    return PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|end|>")
+    return for_the_library(made, eos_token="<|end|>")
+
+
+def for_the_library(made: Any, **signs: str) -> Any:
+    """A tokenizer as the library saves it."""
+    import transformers
+
+    own: Any = transformers.PreTrainedTokenizerFast
+    return own(tokenizer_object=made, **signs)
 
 
 PREPARED: Final = {
@@ -131,20 +139,18 @@ class Models:
 def make(name: str, folder: Path) -> None:
     """Save a model with its tokenizer, or with what prepares its images."""
     import torch
-    from transformers.utils import logging
+    import transformers
 
-    logging.disable_progress_bar()
-    with torch.random.fork_rng():
+    with quietly(transformers), torch.random.fork_rng():
         torch.manual_seed(sum(map(ord, name)))
         MODELS[name]().eval().save_pretrained(folder)
-    logging.enable_progress_bar()
     if name == "vit":
         write_json(folder / "preprocessor_config.json", PREPARED)
     else:
         (by_byte() if name == "gpt2" else by_word()).save_pretrained(folder)
 
 
-# --------------------------------------------------------------------------------------------------- spoiling them
+# -------------------------------------------------------------------------------------------------------- spoiling them
 
 
 def write_json(path: Path, content: Any) -> Path:
@@ -186,4 +192,5 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     for owner, name in ((socket.socket, "connect"), (socket, "create_connection"), (socket, "getaddrinfo")):
         monkeypatch.setattr(owner, name, refuse)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     return tried

@@ -15,11 +15,15 @@ from rankscope.report.terminal import to_text
 from tests.report.canned import HOSTILE
 
 
+RANK = ("effective_rank",)
+
+
 def heads(
-    layers: int, count: int, stacks: tuple[str, ...] = ("",), measures: tuple[str, ...] = ("effective_rank",), **more: Any
+    layers: int, count: int, stacks: tuple[str, ...] = ("",), *, measures: tuple[str, ...] = RANK, **more: Any
 ) -> Table:
     """A model whose head h of layer l in stack s has the value 1 + 10·l + h + s/4 of each measure."""
-    matrices, records = [], []
+    matrices: list[Matrix] = []
+    records: list[Record] = []
     for s, stack in enumerate(stacks):
         for layer in range(layers):
             for head in range(count):

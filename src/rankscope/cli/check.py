@@ -78,13 +78,14 @@ def check(
         for flag, value in of_model.items():
             if value is not None:
                 raise error("RS003", f"{flag} with the file {Path(path).name!r}", "leave it out: the file decides it")
-        source = File(path)
+        source, name = File(path), Path(path).name
     else:
-        source = m.model_of(path, text, image, layers, heads, max_length, batch, device, dtype, download).captured
+        of = m.model_of(path, text, image, layers, heads, max_length, batch, device, dtype, download)
+        source, name = of.captured, of.name
     names = tuple(dict.fromkeys(each.measure for each in limits))
     with m.progress_bar(quiet) as progress:
         result = run(Study((source,), names, blas_threads=blas_threads), workers=workers, progress=progress)
-    result = replace(result, table=replace(result.table, command=o.command_of(context)))
+    result = replace(result, table=replace(result.table, command=m.command_of(context, "path", name)))
     found = list(failures(result.table, limits))
     count = len(result.table.matrices)
     if not quiet and format == "json":

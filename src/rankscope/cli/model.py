@@ -21,12 +21,16 @@ MODEL = "Model"
 
 Name = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help="A folder with config.json and model.safetensors, or a name in the local cache."),
+    typer.Argument(
+        metavar="MODEL", help="A folder with config.json and model.safetensors, or a name in the local cache."
+    ),
 ]
 Texts = Annotated[
     list[str] | None,
     typer.Option(
-        "--text", help="What it reads: a file, or - for stdin (repeatable). (default: a short text)", rich_help_panel=MODEL
+        "--text",
+        help="What it reads: a file, or - for stdin (repeatable). (default: a short text)",
+        rich_help_panel=MODEL,
     ),
 ]
 Image = Annotated[Path | None, typer.Option(help="What a model of images sees.", rich_help_panel=MODEL)]
@@ -132,7 +136,7 @@ def model(
     measures = tuple(o.split("--measure", measure))
     check_before(measures, rule, output, shown)
     showing = Showing(
-        command=command_of(context, of.name),
+        command=command_of(context, "name", of.name),
         format=format,
         outputs=output,
         figure=shown,
@@ -158,9 +162,11 @@ def model(
     if not quiet:
         print(f"rankscope: {estimate(of.captured, len(variants), workers)}", file=sys.stderr)
     with progress_bar(quiet) as progress:
-        show_result(lambda: run(study, workers=workers, timing=timing, progress=progress), showing, before=lambda: (
-            None if save is None else dump(of.captured, save)
-        ))
+        show_result(
+            lambda: run(study, workers=workers, timing=timing, progress=progress),
+            showing,
+            before=lambda: None if save is None else dump(of.captured, save),
+        )
 
 
 def model_of(
@@ -176,7 +182,7 @@ def model_of(
     download: bool,
 ) -> "Model":
     """The model that options describe, and what it reads."""
-    from rankscope.generators.models import Model
+    from rankscope import Model
     from rankscope.generators.pretrained.inputs import from_stdin, text_of
 
     if (texts or []).count("-") > 1:
@@ -196,16 +202,16 @@ def model_of(
     )
 
 
-def command_of(context: typer.Context, name: str) -> str:
-    """What was typed, with the names of the model and of texts without their folders."""
+def command_of(context: typer.Context, argument: str, name: str) -> str:
+    """What was typed, with the names of the model, which is this argument, and of texts without their folders."""
     texts = context.params.get("text")
-    context.params["name"] = name
+    context.params[argument] = name
     context.params["text"] = texts and [each if each == "-" else Path(each).name for each in texts]
     return o.command_of(context)
 
 
 def check_before(measures: tuple[str, ...], rule: str | None, output: list[Path] | None, figure: str | None) -> None:
-    """Refuse names of measures and rules that there are not, and files that cannot be written, before a model is loaded."""
+    """Refuse measures and rules that there are not, and files that cannot be written, before a model is loaded."""
     from rankscope.analyzer.analyze import chosen
     from rankscope.analyzer.rank import RULES
 
@@ -240,8 +246,8 @@ def estimate(captured: "Capture", variants: int, workers: int | None) -> str:
     size = 8 * DENSE_COPIES * largest[0] * largest[1] / 2**20
     times = f", as trained and {variants} times otherwise," if variants else ""
     return (
-        f"{len(shapes)} matrices{times} of at most {largest[0]} × {largest[1]}: about {max(size, 0.1):.1f} MiB for each of "
-        f"{at_once} at once, beside the model and {captured.size / 2**20:.1f} MiB of queries and keys"
+        f"{len(shapes)} matrices{times} of at most {largest[0]} × {largest[1]}: about {max(size, 0.1):.1f} MiB for "
+        f"each of {at_once} at once, beside the model and {captured.size / 2**20:.1f} MiB of queries and keys"
     )
 
 

@@ -56,9 +56,7 @@ def run_and_show(study: "Study", showing: Showing, workers: int | None) -> None:
     show_result(lambda: run(study, workers=workers, timing=showing.timing), showing)
 
 
-def show_result(
-    made: Callable[[], "Result"], showing: Showing, before: Callable[[], object] = lambda: None
-) -> None:
+def show_result(made: Callable[[], "Result"], showing: Showing, before: Callable[[], object] = lambda: None) -> None:
     """Make a result, write its files, print its table; exit status 3 when something had to be left out.
 
     `before` is done when the files to write have been checked.

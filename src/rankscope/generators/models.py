@@ -29,8 +29,8 @@ GIVEN: Final = "a given text"
 LIMITS: Final = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
 """What configurations call the most tokens that a model takes."""
 
-LATER: Final = ("roberta", "camembert", "longformer", "mpnet", "data2vec-text", "ibert", "layoutlmv3", "luke", "markuplm",
-                "lilt", "xmod", "esm")  # fmt: skip
+LATER: Final = ("roberta", "camembert", "longformer", "mpnet", "data2vec-text", "ibert", "layoutlmv3", "luke", "lilt",
+                "markuplm", "xmod", "esm")  # fmt: skip
 """Parts of the names of architectures whose places begin after that of the padding."""
 
 
@@ -140,11 +140,12 @@ class Model:
         from rankscope.generators.capture.ablation import without
         from rankscope.generators.capture.layer import doubles
 
-        _, model, inputs, _ = self.loaded
-        out = without(model, parts, lambda: model(**inputs, output_hidden_states=True))
+        found, model, inputs, _ = self.loaded
+        with blamed(found, f"{self.name} could not read its text"), quietly(transformers_module()):
+            out = without(model, parts, lambda: model(**inputs, output_hidden_states=True))
         named = {"": "hidden_states", "encoder": "encoder_hidden_states", "decoder": "decoder_hidden_states"}
-        found = {stack: getattr(out, name, None) for stack, name in named.items()}
-        return {stack: [doubles(each[0]) for each in listed] for stack, listed in found.items() if listed}
+        states = {stack: getattr(out, name, None) for stack, name in named.items()}
+        return {stack: [doubles(each[0]) for each in listed] for stack, listed in states.items() if listed}
 
     def inputs(self, found: Directory) -> tuple[dict[str, Any], list[str]]:
         """What the model is given, and notes on what is left of it."""

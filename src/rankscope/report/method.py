@@ -10,7 +10,7 @@ from rankscope.records import Record, Table
 from rankscope.report import by_layer
 from rankscope.report.cells import counted, printable
 from rankscope.report.descent import networks
-from rankscope.report.terminal import SUBJECTS
+from rankscope.report.terminal import SUBJECTS, notes_of
 from rankscope.report.told import failures, not_known, of_columns, of_masks, of_products
 
 GUARANTEES: Final = {
@@ -58,8 +58,7 @@ def method(tables: Sequence[Table]) -> Iterator[Paragraph]:
 def remarks(table: Table) -> Iterator[Paragraph]:
     """What a reader should know of the matrices or networks of one table."""
     if not table.over_depth:
-        for matrix in table.matrices:
-            yield from (Paragraph("note", f"{printable(matrix.label)}: {printable(note)}.") for note in matrix.notes)
+        yield from (Paragraph("note", f"{printable(note)}.") for note in notes_of(table))
         yield from refusals(table)
         return
     found = networks(table)

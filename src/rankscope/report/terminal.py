@@ -144,10 +144,26 @@ def footer(table: Table, width: int, more: str = "") -> list[str]:
     used = {record.guarantee for record in table}
     marks = [f"{mark} {name}" for name, mark in MARKS.items() if name in used and mark.strip()]
     marks += ["unmarked: estimated"] if "estimated" in used else []
-    notes = dict.fromkeys(f"{m.label}: {note}" for m in table.matrices for note in m.notes)
     lines = [*textwrap.wrap("   ".join(marks) + more, width)]
-    lines += [line for note in notes for line in textwrap.wrap(f"note: {printable(note)}", width)]
+    lines += [line for note in notes_of(table) for line in textwrap.wrap(f"note: {printable(note)}", width)]
     return ["", *lines, *(line for each in complaints(table) for line in textwrap.wrap(each, width))]
+
+
+def notes_of(table: Table) -> list[str]:
+    """What was done to matrices, each note with their labels, or with their number where they are many."""
+    found: dict[str, list[str]] = {}
+    for matrix in table.matrices:
+        for note in matrix.notes:
+            found.setdefault(note, []).append(matrix.label)
+    return [
+        text
+        for note, labels in found.items()
+        for text in (
+            dict.fromkeys(f"{label}: {note}" for label in labels)
+            if len(labels) <= SIDE_BY_SIDE
+            else [f"{len(labels)} of {len(table.matrices)} matrices: {note}"]
+        )
+    ]
 
 
 def sign_reason(record: Record) -> str:

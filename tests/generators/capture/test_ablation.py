@@ -126,7 +126,12 @@ def test_the_model_is_left_as_it_was_whatever_happens() -> None:
 def bert() -> tuple[Any, dict[str, Any], int]:
     from transformers import BertConfig, BertModel
 
-    sizes = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "intermediate_size": 24,
+    }
     return BertModel(BertConfig(**sizes, vocab_size=30)), {"input_ids": torch.arange(9)[None]}, 3
 
 

@@ -2,9 +2,9 @@
 
 A skip connection is the addition of a branch to the tokens that went into it. The tokens are known by that: they were
 given to a module, a norm or attention, which the output of a branch never is; they are as wide as what attention is
-given, which the inside of an MLP need not be; and no activation adds them, a module without parameters. The first addition after attention ends
-a branch of attention, one without attention before it a branch of an MLP. A model in which both stand side by side adds
-them together, and has no MLP of its own to be left out.
+given, which the inside of an MLP need not be; and no activation adds them, a module without parameters. The first
+addition after attention ends a branch of attention, one without attention before it a branch of an MLP. A model in
+which both stand side by side adds them together, and has no MLP of its own to be left out.
 """
 
 from collections.abc import Callable, Iterator

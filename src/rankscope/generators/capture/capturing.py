@@ -66,8 +66,8 @@ class Capture:
 
     @property
     def size(self) -> int:
-        """Bytes of what is kept."""
-        return sum(each.numel() * each.element_size() for layer in self.layers for each in layer.tensors)  # masks are shared
+        """Bytes of what is kept of each layer; masks are shared."""
+        return sum(each.numel() * each.element_size() for layer in self.layers for each in layer.tensors)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -181,7 +181,7 @@ class Recorder:
         with torch.no_grad():
             layer = layer_of(call, site, module, keep_scores=whole)
         if layer is None and isinstance(call, Written) and call.columns < call.scores.shape[-1]:
-            self.say(f"left out: {called(site)}, whose softmax has a column that is no key, and no one number for a head")
+            self.say(f"left out: {called(site)}, whose softmax has a column that is no key and differs from row to row")
         elif layer is None:
             self.captured.without_pairs[site] = size_of(call)
         elif self.each is None:
@@ -212,7 +212,8 @@ class Recorder:
         asks the same encoder again.
         """
         known = self.shapes.get(place_of(layer))
-        return layer.shape[0] == 1 < layer.shape[1] and known is not None and (known != layer.shape or layer.site.crosses)
+        again = known is not None and (known != layer.shape or layer.site.crosses)
+        return again and layer.shape[0] == 1 < layer.shape[1]
 
     def sharing(self, layer: Layer) -> Layer:
         """The layer with the mask of an earlier one where that is equal: a bias is as large as the matrices."""

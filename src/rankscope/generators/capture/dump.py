@@ -5,9 +5,9 @@ stands in the metadata as JSON. A mask that has a name is written as this name, 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from rankscope.generators.capture.names import called
 from rankscope.generators.dumped import FORMAT
 from rankscope.writing import atomic_write
 
+TYPES: Final = {"float64": "F64", "float32": "F32", "float16": "F16", "uint8": "U8"}
+"""What the format calls the types that are written."""
+
 
 def write(captured: Capture, path: Path) -> list[str]:
     """Write the heads of a capture; what is not in the file, in words.
@@ -28,8 +31,6 @@ def write(captured: Capture, path: Path) -> list[str]:
     Raises:
         StoreError: RS502, with the reason; an earlier file is left as it was.
     """
-    from safetensors.numpy import save
-
     arrays: dict[str, Array] = {}
     shared: dict[bytes, str] = {}
     listed = [
@@ -43,10 +44,25 @@ def write(captured: Capture, path: Path) -> list[str]:
         raise error("RS208", given, "capture layers and heads that it has, without a callback")
     metadata = {"rankscope": FORMAT, "model": captured.source, "layers": json.dumps(listed), **common(listed)}
     metadata |= {name: str(captured.about[name]) for name in ("architecture", "dtype") if name in captured.about}
-    atomic_write(path, save(arrays, metadata))
+    atomic_write(path, serialised(arrays, metadata))
     if captured.again is None and captured.without_pairs:
         return [f"not in {path.name}: {called(site)}, whose scores are not kept" for site in captured.without_pairs]
     return []
+
+
+def serialised(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a .safetensors file, the same each time: the longest numbers first, so that all are aligned."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    parts: list[bytes] = []
+    start = 0
+    for name in sorted(arrays, key=lambda name: (-arrays[name].itemsize, name)):
+        held = arrays[name]
+        parts.append(held.astype(held.dtype.newbyteorder("<")).tobytes())
+        places = [start, start := start + held.nbytes]
+        header[name] = {"dtype": TYPES[held.dtype.name], "shape": list(held.shape), "data_offsets": places}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + b"".join(parts)
 
 
 def of_layer(
@@ -76,7 +92,7 @@ def of_layer(
         "cap": layer.cap,
         "sinks": None if layer.sinks is None else [layer.sinks[number] for number in numbers],
         "mask": mask_of(found, f"{name}.mask", arrays, shared),
-        "bias": together(biases(found), f"{name}.bias", arrays, shared) if any(x.bias is not None for x in found) else None,
+        "bias": bias_of(found, f"{name}.bias", arrays, shared),
         "fidelity": [value if np.isfinite(value) else None for value in known],
     }
 
@@ -99,9 +115,12 @@ def smallest(values: Any) -> Array:
     return narrow if np.array_equal(narrow, values) else np.asarray(values, dtype=np.float64)
 
 
-def biases(found: Sequence[Head]) -> list[Array]:
-    """What is added to the scores of each head."""
-    return [smallest(each.bias if each.bias is not None else np.zeros(each.seen.shape)) for each in found]
+def bias_of(found: Sequence[Head], name: str, arrays: dict[str, Array], shared: dict[bytes, str]) -> str | None:
+    """The name of the array of what is added to the scores of each head; None where nothing is."""
+    if all(each.bias is None for each in found):
+        return None
+    held = [smallest(np.zeros(each.seen.shape) if each.bias is None else each.bias) for each in found]
+    return together(held, name, arrays, shared)
 
 
 def mask_of(found: Sequence[Head], name: str, arrays: dict[str, Array], shared: dict[bytes, str]) -> str:

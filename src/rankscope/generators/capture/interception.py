@@ -7,6 +7,7 @@ result multiplies values in a product that follows. Nothing is replaced: the mod
 and what it was given and has found is handed on.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -15,6 +16,7 @@ from string import ascii_letters
 from types import FunctionType
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
@@ -171,10 +173,10 @@ def columns_of(first: Tensor, scores: Tensor) -> int | None:
 def makes(query: Tensor, key: Tensor, scores: Tensor, columns: int) -> bool:
     """Whether queries and keys are as many as scores need, a router's for example have none."""
     try:
-        lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2])
-    except RuntimeError:
+        lead = np.broadcast_shapes(query.shape[:-2], key.shape[:-2])
+    except ValueError:
         return False
-    return key.shape[-2] == columns and lead.numel() * query.shape[-2] == scores.numel() // scores.shape[-1]
+    return key.shape[-2] == columns and math.prod(lead) * query.shape[-2] == scores.numel() // scores.shape[-1]
 
 
 def fused(

@@ -75,9 +75,7 @@ class Numbering:
         return "cross" if CROSS.search(module) else side
 
 
-def label_of(
-    site: Site, text: int | None, head: int, *, several: bool = False, variant: str = ""
-) -> tuple[str, str]:
+def label_of(site: Site, text: int | None, head: int, *, several: bool = False, variant: str = "") -> tuple[str, str]:
     """The stack that a head belongs to, and its label; `text` and the call are named where there are several."""
     call = f"call {site.passed}" if several else ""
     stack = " ".join(filter(None, [call, "" if text is None else f"text {text}", site.stack, variant]))

@@ -125,8 +125,8 @@ class Head:
     def slack(self, scale: float, cap: float | None) -> Tensor:
         """How far rounding may set the scores of each row from those that are made.
 
-        A product is a sum of d terms in float32, or in a longer type that the model has. All counts twice, since the mean
-        of a row may be as far away.
+        A product is a sum of d terms in float32, or in a longer type that the model has. All counts twice, since the
+        mean of a row may be as far away.
         """
         sizes = [self.shown(each).abs().amax(-1, keepdim=True) for each in (self.scores, self.made(scale, cap))]
         summed = self.shown(abs(scale) * self.summed).amax(-1, keepdim=True)

@@ -1,6 +1,7 @@
 """From a call of attention to a captured layer: what is kept of it, and how far that is from what the model made."""
 
 import math
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +25,7 @@ def layer_of(call: Call, site: Site, module: Any, keep_scores: bool, *, faithful
     Without `faithful` it is not compared with what the model made, which costs about as much as one more forward pass.
     """
     if isinstance(call, Fused):
-        return of_fused(call, site, faithful)
+        return of_fused(unpacked(call, module), site, module, faithful)
     return of_written(call, site, module, keep_scores, faithful)
 
 
@@ -51,7 +52,37 @@ def four(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def of_fused(call: Fused, site: Site, faithful: bool) -> Layer:
+def groups_of(module: Any) -> int:
+    """How many query heads of a module share a head of keys and values, as transformers names it."""
+    groups = getattr(module, "num_key_value_groups", 1)
+    return groups if isinstance(groups, int) else 1
+
+
+def unpacked(call: Fused, module: Any) -> Fused:
+    """The call with the heads of a group as heads: transformers gives those of a single query as so many queries."""
+    query, groups = four(call.query), groups_of(module)
+    heads = getattr(getattr(module, "config", None), "num_attention_heads", None)
+    if groups < 2 or query.shape[1:3] != (call.key.shape[1], groups) or query.shape[1] * groups != heads:
+        return call
+    mask = call.mask if call.mask is None or four(call.mask).shape[1] == 1 else as_heads(four(call.mask))
+    return replace(call, query=as_heads(query), out=as_heads(four(call.out)), mask=mask)
+
+
+def as_heads(tensor: Tensor) -> Tensor:
+    """The queries of each head as heads of one query."""
+    return tensor.flatten(1, 2)[:, :, None]
+
+
+def without_copies(key: Tensor, module: Any) -> Tensor:
+    """Keys without the copies that a model has made of them for the heads of a group."""
+    groups = groups_of(module)
+    if groups < 2 or key.shape[1] % groups:
+        return key
+    first = key[:, ::groups]
+    return first if torch.equal(key, first.repeat_interleave(groups, dim=1)) else key
+
+
+def of_fused(call: Fused, site: Site, module: Any, faithful: bool) -> Layer:
     """The layer of a fused call: its weights were never held, so that its output says whether they are these."""
     query, key, value, out = (four(each.detach()) for each in (call.query, call.key, call.value, call.out))
     batch = max(query.shape[0], key.shape[0])
@@ -68,6 +99,7 @@ def of_fused(call: Fused, site: Site, faithful: bool) -> Layer:
                 own = key[b, h // (heads // key.shape[1])], value[b, h // (heads // value.shape[1])]
                 fidelity[b, h] = missed(query[b, h], *own, out[b, h], added, call.causal, scale) / size
     held = None if mask is None else kept(narrowed(mask))
+    key = without_copies(key, module)
     return Layer(site, kept(query), kept(key), None, held, call.causal, scale, None, None, fidelity, "output")
 
 
@@ -110,9 +142,9 @@ def of_written(call: Written, site: Site, module: Any, keep_scores: bool, faithf
         fidelity[b, h] = distance(own[b, h], weights[b, h][..., : call.columns], found, b, h, sinks)
     if found is None:
         return Layer(site, None, None, kept(own), kept_mask(own), False, 1.0, None, None, fidelity, "weights")
-    mask = kept_mask(own)
+    mask, key = kept_mask(own), without_copies(found.key, module)
     return Layer(
-        site, kept(found.query), kept(found.key), None, mask, False, found.scale, found.cap, sinks, fidelity, "weights"
+        site, kept(found.query), kept(key), None, mask, False, found.scale, found.cap, sinks, fidelity, "weights"
     )
 
 

@@ -101,7 +101,8 @@ def mean_jobs(held: Held, jobs: list[Job]) -> Iterator[Job]:
     for batch in range(held.batch):
         own = jobs[batch * len(jobs) // held.batch : (batch + 1) * len(jobs) // held.batch]
         first = own[0].origin
-        label = " ".join(filter(None, [first.stack, f"layer {first.layer} mean over {len(own)} heads"]))
+        counted = f"{len(own)} head{'s' if len(own) > 1 else ''}"
+        label = " ".join(filter(None, [first.stack, f"layer {first.layer} mean over {counted}"]))
         origin = replace(first, label=label, head=None, over="heads-mean", mask=None, fidelity=None)
 
         def make(own: list[Job] = own, origin: Origin = origin) -> Operator:

@@ -61,7 +61,7 @@ DECIDED: Final = (
 NAMES_FILE: Final = ("_file", "_path", "_dir", "_spm", "vocab", "merges")
 """How the keys end whose text a library would open as a file."""
 
-LAYERS: Final = 2**14
+LAYERS: Final = 2**16
 """The most layers that are believed without as many arrays of weights."""
 
 LARGEST: Final = 2**24
@@ -130,7 +130,7 @@ def directory(path: Path) -> Directory:
     for name in names:
         contained(path, name)
     said = {name: read_json(path, name, LONGEST) for name in CONFIGS if name in names}
-    configs = {name: without_code(content) for name, content in said.items()}
+    configs: dict[str, dict[str, Any]] = {name: without_code(content) for name, content in said.items()}
     kind = said[CONFIG].get("model_type")
     if not isinstance(kind, str) or not kind:
         raise error("RS215", f"the {CONFIG} of {where} names no model_type", "give a model's folder")
@@ -189,7 +189,7 @@ def weights_of(path: Path, names: list[str]) -> tuple[list[str], list[str]]:
 
 @contextmanager
 def staged(found: Directory) -> Iterator[Path]:
-    """A folder of ours for a library: configurations without what names code or files, and links to what was checked."""
+    """A folder of ours for a library: configurations without names of code or files, and links to what was checked."""
     with TemporaryDirectory(prefix="rankscope-") as name:
         folder = Path(name)
         for each in (*found.files, *found.weights):

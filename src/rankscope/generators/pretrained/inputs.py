@@ -104,9 +104,9 @@ def tokens_of(
         if (left := more + sum(len(piece) - signs for piece in pieces[len(taken) :])) > 0:
             used = sum(map(len, taken))
             notes.append(f"of {displayed(text.name)} the first {used} tokens are used, {left} are not")
-        unknown, shown_tokens = sum(row.count(tokenizer.unk_token_id) for row in taken), sum(map(len, taken))
-        if 2 * unknown > shown_tokens:
-            notes.append(f"of {displayed(text.name)} the tokenizer does not know {unknown} of {shown_tokens} tokens")
+        unknown, count = sum(row.count(tokenizer.unk_token_id) for row in taken), sum(map(len, taken))
+        if 2 * unknown > count:
+            notes.append(f"of {displayed(text.name)} the tokenizer does not know {unknown} of {count} tokens")
         if len(taken[0]) < 2:
             raise error("RS208", f"{displayed(text.name)} gives {len(taken[0])} token", "give a longer text")
     width = max(map(len, rows))
@@ -144,7 +144,8 @@ def pieces_of(tokenizer: Any, text: Text, length: int) -> tuple[list[list[int]],
 
 def check_vocabulary(found: Directory, largest: int) -> None:
     """Refuse a tokenizer with tokens that its model has not."""
-    size = getattr(config_of(found).get_text_config(), "vocab_size", None)
+    config = config_of(found)
+    size = getattr(getattr(config, "text_config", config), "vocab_size", None)
     if isinstance(size, int) and largest >= size:
         given = f"the tokenizer of '{found.name}' gives token {largest}, and the model has {size}"
         raise error("RS215", given, "give a model with its own tokenizer")

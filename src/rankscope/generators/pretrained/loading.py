@@ -1,6 +1,7 @@
 """A model from a folder that was looked through, by the transformers library: its own classes, without the network."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ OPTIONAL: Final = ("pooler.weight", "pooler.bias", "pooler.dense.weight", "poole
 """How the names of weights end that may be lacking, because no attention passes through them."""
 
 ALLOWANCE: Final = 4, 2**16
-"""A model may be made with so many times the numbers of its files, as stacks that share theirs are, and so many more."""
+"""A model may be made with so many times the numbers of its files, as stacks that share theirs are, and some more."""
 
 BUFFERS: Final = 2**26
 """The most numbers of a model's own tables, such as masks, that are believed without as many in its files."""
@@ -27,7 +28,9 @@ BUFFERS: Final = 2**26
 def transformers_module() -> Any:
     """transformers, or an error that says how to install it."""
     try:
-        import transformers
+        with warnings.catch_warnings():  # in a notebook its progress bars, which are switched off, miss a package
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            import transformers
     except ImportError as reason:
         remedy = "install it with: pip install 'rankscope[models]'"
         raise error("RS004", "a model without transformers", remedy) from reason
@@ -104,12 +107,14 @@ def model_of(found: Directory, device: str = "cpu", dtype: str | None = None) ->
         model, info = own.from_pretrained(
             str(folder), config=config, use_safetensors=True, local_files_only=True, trust_remote_code=False,
             attn_implementation="sdpa" if supported else "eager", dtype=kind, output_loading_info=True,
+            ignore_mismatched_sizes=True,
         )  # fmt: skip
-    lacking = sorted(each for each in info["missing_keys"] if not each.endswith(OPTIONAL))
-    lacking += [str(each[0]) for each in info["mismatched_keys"]]
+    missing = {each for each in info["missing_keys"] if not each.endswith(OPTIONAL)}
+    lacking = sorted(missing | {str(each[0]) for each in info["mismatched_keys"]})
     if lacking:
         listed = ", ".join(displayed(each) for each in lacking[:3]) + (", …" if len(lacking) > 3 else "")
-        given = f"{len(lacking)} weights of '{found.name}' are missing or of another shape: {listed}"
+        are = f"1 weight of '{found.name}' is" if len(lacking) == 1 else f"{len(lacking)} weights of '{found.name}' are"
+        given = f"{are} missing or of another shape: {listed}"
         raise error("RS215", given, "they would be random: give a whole model that was saved by one version")
     return model.to(torch.device(device)).eval()
 
@@ -177,7 +182,11 @@ def blamed(found: Directory, what: str, folder: Path | None = None) -> Iterator[
         yield
     except (RankscopeError, MemoryError):
         raise
-    except Exception as reason:
+    except BaseException as reason:
+        if (
+            not isinstance(reason, Exception) and type(reason).__name__ != "PanicException"
+        ):  # what a tokenizer in Rust has
+            raise
         if type(reason).__name__ == "OutOfMemoryError" or "allocate memory" in str(reason):
             raise MemoryError from reason
         lines = (str(reason) if folder is None else str(reason).replace(str(folder), found.name)).split("\n")
