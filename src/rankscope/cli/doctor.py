@@ -18,6 +18,7 @@ PACKAGES = (
     "threadpoolctl",
     "pyarrow",
     "torch",
+    "transformers",
     "safetensors",
 )
 
