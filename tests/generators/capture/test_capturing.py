@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import rankscope as rs
 from rankscope.attention.operators import Operator
@@ -296,6 +297,18 @@ def test_sums_of_products_are_given_to_a_callback_and_named_without_one(name: st
     )  # fmt: skip
 
 
+def test_a_softmax_that_one_call_leaves_open_is_not_that_of_the_next() -> None:
+    """Weights that nothing is mixed with, by a model whose queries then look like weights: as many numbers as keys."""
+
+    def form(module: Any, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        weights = torch.softmax(q @ k.mT, dim=-1)
+        return weights, weights
+
+    model = model_of(form)
+    with pytest.raises(InputError, match="RS107"), torch.no_grad(), rs.capture(model):
+        [model(tokens(4)) for _ in range(2)]
+
+
 @pytest.mark.parametrize("name", NONE)
 def test_what_is_no_attention_is_refused_with_the_remedy(name: str) -> None:
     with pytest.raises(InputError, match="set_attn_implementation") as caught, rs.capture(model_of(NONE[name])):
@@ -559,6 +572,24 @@ def test_gradients_of_attention_written_out_are_those_without_capture() -> None:
     assert same(grads[1], plain)
 
 
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_layers_that_are_computed_again_for_their_gradients_are_seen_once(reentrant: bool) -> None:
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList([nn.TransformerEncoderLayer(**SIZES) for _ in range(2)])
+
+        def forward(self, given: Tensor) -> Tensor:
+            for each in self.layers:
+                given = checkpoint(each, given, use_reentrant=reentrant)
+            return given
+
+    model = Checkpointed()
+    with rs.capture(model) as kept:
+        model(SOURCE.clone().requires_grad_(True)).sum().backward()
+    assert [(held.site.layer, held.site.passed) for held in kept.held] == [(0, 0), (1, 0)]
+
+
 def test_dropout_in_training_leaves_the_weights_before_it() -> None:
     """A fused call drops within, and its output says nothing of the weights: fidelity is not known."""
     module = nn.MultiheadAttention(8, 2, dropout=0.5, batch_first=True).train()
@@ -599,8 +630,10 @@ def test_a_model_that_raised_is_followed_rightly_afterwards() -> None:
         with pytest.raises((AssertionError, RuntimeError)):
             model(SOURCE[..., :3])
         model(SOURCE)
+        nn.functional.scaled_dot_product_attention(SOURCE, SOURCE, SOURCE)
     assert [held.site.layer for held in kept.held] == [0, 1]
     assert {held.site.module for held in kept.held} == {"layers.0.self_attn", "layers.1.self_attn"}
+    assert len(kept) == 8, "what runs outside of the model is not its own"
 
 
 def test_an_error_of_a_callback_is_the_users_own_and_leaves_nothing_behind() -> None:

@@ -234,7 +234,7 @@ def test_an_equation_is_the_product_of_rows_that_it_says(equation: str) -> None:
 @pytest.mark.parametrize(
     "equation",
     ["bhid,hde->bhie", "bid,bjd->bji", "bid,bjd->b", "ii,ij->ij", "bid,bjd", "id,jd,kd->ijk", "bid,ejd->bij",
-     "id,je->ij"],
+     "bid,bjdd->bij", "id,je->ij"],
 )  # fmt: skip
 def test_other_equations_are_none(equation: str) -> None:
     sides = equation.partition("->")[0].split(",")

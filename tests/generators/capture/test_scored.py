@@ -254,6 +254,21 @@ def test_keys_that_all_heads_share_and_queries_that_all_texts_share() -> None:
     assert learned.query.shape == (2, 3, 6, 8)
 
 
+def test_query_heads_have_the_keys_of_their_group() -> None:
+    query, key = drawn(2, 4, 6, 8, seed=1), drawn(2, 2, 6, 8, seed=2)
+    for repeated, right in ((key.repeat_interleave(2, dim=1), True), (key.repeat(1, 2, 1, 1), False)):
+        assert (found(query @ repeated.mT, (query, key)) is not None) == right
+
+
+def test_a_cap_of_scores_less_their_largest_is_found() -> None:
+    """What is subtracted after the cap is a number for each row."""
+    query, key = pair()
+    scores = 2.0 * torch.tanh(query @ key.mT / math.sqrt(8) / 2.0)
+    known = found(scores - scores.amax(-1, keepdim=True), (query, key), softcap=2.0)
+    assert known is not None
+    assert (known.scale, known.cap) == (1 / math.sqrt(8), 2.0)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_head_with_what_is_no_number_hides_no_other(bad: float) -> None:
     query, key = pair()

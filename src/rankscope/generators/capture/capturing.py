@@ -232,7 +232,6 @@ class Recorder:
         joined = None if known is None else of_steps(self.captured.layers[known], layer)
         if joined is not None and known is not None:
             self.captured.layers[known] = joined
-            self.shapes[place] = joined.shape
         elif self.is_step(layer):
             self.captured.steps += 1
         else:

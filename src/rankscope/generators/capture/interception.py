@@ -160,14 +160,13 @@ def operands_of(name: str, args: Any, kwargs: Any) -> list[Tensor]:
 def columns_of(first: Tensor, scores: Tensor) -> int | None:
     """The number of keys that the left side of a product has weights of, if it is the softmax of such scores.
 
-    One column may lack, a sink. Other things of that shape that are multiplied are not all positive.
+    One column may lack, a sink.
     """
     if first.dim() < 2 or scores.numel() == 0:
         return None
     columns = first.shape[-1]
     alike = first.numel() * scores.shape[-1] == scores.numel() * columns and columns > 0
-    beside = scores.shape[-1] - columns
-    return columns if alike and (beside == 0 or (beside == 1 and not bool((first.detach() < 0).any()))) else None
+    return columns if alike and scores.shape[-1] - columns in (0, 1) else None
 
 
 def makes(query: Tensor, key: Tensor, scores: Tensor, columns: int) -> bool:

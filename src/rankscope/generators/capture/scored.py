@@ -108,18 +108,18 @@ class Head:
         """The mean of each row over the keys that it sees."""
         return self.shown(values).sum(-1, keepdim=True) / self.seen.sum(-1, keepdim=True).clamp(min=1)
 
-    def varying(self, values: Tensor, cap: float | None) -> Tensor:
-        """What of values the weights feel: all under a cap, else what differs within a row."""
-        return self.shown(values if cap is not None else values - self.shift(values))
+    def varying(self, values: Tensor) -> Tensor:
+        """What of values the weights feel: what differs within a row."""
+        return self.shown(values - self.shift(values))
 
     def contrast(self) -> float:
         """How much of the products differs within a row: what the factor can be told from."""
         largest = float(self.shown(self.products).abs().max())
-        return float(self.varying(self.products, None).abs().max()) / largest if largest > 0 else 0.0
+        return float(self.varying(self.products).abs().max()) / largest if largest > 0 else 0.0
 
     def factor(self, cap: float | None) -> float:
-        """The factor of the products that comes nearest to the scores, whatever is added to a row without a cap."""
-        left, right = self.varying(self.uncapped(cap), cap), self.varying(self.products, cap)
+        """The factor of the products that comes nearest to the scores, whatever is added to a row."""
+        left, right = self.varying(self.uncapped(cap)), self.varying(self.products)
         return float((left * right).sum() / (right * right).sum())
 
     def slack(self, scale: float, cap: float | None) -> Tensor:
@@ -134,7 +134,7 @@ class Head:
 
     def is_made(self, scale: float, cap: float | None) -> bool:
         """Whether the products make the scores, up to rounding in the model's type."""
-        away = self.varying(self.scores - self.made(scale, cap), cap)
+        away = self.varying(self.scores - self.made(scale, cap))
         return self.whole and bool((away.abs() <= self.slack(scale, cap)).all())
 
     def sink(self, found: Product, last: Tensor) -> tuple[float, float, float]:
