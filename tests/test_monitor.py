@@ -123,7 +123,7 @@ def test_a_head_with_nan_is_counted_and_does_not_end_the_training() -> None:
 def test_a_call_that_fails_leaves_the_model_free() -> None:
     model = encoder(1).train()
     with rs.Monitor(model, every=1) as monitor:
-        with pytest.raises(RuntimeError):
+        with pytest.raises(AssertionError, match="embedding dimension"):  # the model's own
             model(torch.randn(2, 3, WIDTH + 1))
         model(batch())
     assert monitor.rows

@@ -103,7 +103,7 @@ class Model:
         self.check(recorder)
         kept.again = again(model, inputs) if kept.without_pairs else None
         ignored = [f"not read, as nothing here needs it: {', '.join(found.ignored)}"] if found.ignored else []
-        kept.said = (*notes, *ignored)
+        kept.said = (*notes, *kept.said, *ignored)
         kept.about = self.about(found, model, inputs)
         return kept
 

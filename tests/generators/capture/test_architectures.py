@@ -102,8 +102,10 @@ def test_padding_is_left_out_and_said(name: str) -> None:
             columns = {"vit": 17, "whisper": 16}[name]
             rows = WRITTEN if cross else columns
         assert operator.shape == (rows, columns), label
-        told = [each for each in operator.origin.notes if "padding" in each]
-        assert told == ([f"padding: {TOKENS - SHOWN} tokens left out"] if cut else []), label
+        told = [each for each in operator.origin.notes if "left out" in each]
+        gone = TOKENS - SHOWN
+        said = f"keys that no query sees: {gone} left out" if cross else f"padding: {gone} tokens left out"
+        assert told == ([said] if cut else []), label
 
 
 @EVERY

@@ -153,10 +153,10 @@ def test_multihead_attention_of_one_text_without_a_batch(weights: bool) -> None:
 
 def test_the_padding_of_multihead_attention_is_left_out_and_its_masks_have_names() -> None:
     for name, mask, shape in (
-        ("padded", "bidirectional", (3, 3)),
+        ("padded", "bidirectional", (5, 3)),  # queries and keys of two texts: no query is padding
         ("boolean mask", "causal", (5, 5)),
         ("added mask", "causal", (5, 5)),
-        ("padded and masked", "causal", (3, 3)),
+        ("padded and masked", "window:3", (5, 3)),
         ("a mask for each head", "given mask", (5, 5)),
     ):
         module, given, masks = attention_of(name, batch_first=True)
@@ -591,13 +591,14 @@ def test_layers_that_are_computed_again_for_their_gradients_are_seen_once(reentr
 
 
 def test_dropout_in_training_leaves_the_weights_before_it() -> None:
-    """A fused call drops within, and its output says nothing of the weights: fidelity is not known."""
+    """A fused call drops within: what the same function makes of random values without dropout says what it used."""
     module = nn.MultiheadAttention(8, 2, dropout=0.5, batch_first=True).train()
-    for weights, known in ((True, True), (False, False)):
+    for weights in (True, False):
         heads: list[Operator] = []
         with rs.capture(module, heads.append):
             module(SOURCE, SOURCE, SOURCE, need_weights=weights)
-        assert [each.origin.fidelity is not None for each in heads] == [known] * 4
+        assert all(each.origin.fidelity is not None and each.origin.fidelity < 1e-6 for each in heads)
+        assert len(heads) == 4
         assert all(np.abs(np.asarray(each.matrix).sum(axis=1) - 1).max() <= 64 * 2.0**-53 for each in heads)
 
 

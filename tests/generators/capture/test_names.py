@@ -49,7 +49,6 @@ def test_no_two_calls_have_one_place() -> None:
         ("decoder.block.0.layer.0.SelfAttention", "decoder"),
         ("decoder.block.0.layer.1.EncDecAttention", "cross"),
         ("decoder.layers.0.encoder_attn", "cross"),
-        ("decoder.layers.0.multihead_attn", "cross"),
         ("decoder.layers.0.self_attn", "decoder"),
         ("decoder.bert.encoder.layer.0.crossattention.self", "cross"),
         ("layers.0.self_attn", ""),
@@ -57,6 +56,14 @@ def test_no_two_calls_have_one_place() -> None:
 )
 def test_encoders_decoders_and_what_joins_them_are_stacks_of_their_own(module: str, stack: str) -> None:
     assert sites([module], [module, *SIDES])[0][0] == stack
+
+
+def test_a_name_that_torch_gives_to_cross_attention_counts_where_two_texts_were_given() -> None:
+    numbers = Numbering.of(["encoder", "decoder.layers.0.multihead_attn"])
+    numbers.begin()
+    assert numbers.site("decoder.layers.0.multihead_attn", two=True).stack == "cross"
+    assert numbers.site("decoder.layers.1.multihead_attn").stack == "decoder"
+    assert numbers.site("cross_encoder.layers.0.attn.self").stack == ""
 
 
 def test_a_model_of_one_side_has_one_stack_and_perhaps_a_cross_one() -> None:

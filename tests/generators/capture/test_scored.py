@@ -57,6 +57,12 @@ def test_a_key_is_not_hidden_by_a_low_score_whose_weight_is_not_zero() -> None:
     assert hidden(torch.tensor([low, low + 750])).tolist() == [True, False]
 
 
+def test_what_all_scores_have_in_common_hides_nothing() -> None:
+    scores = torch.tensor([[-2e4, -2e4 + 1], [-2e4, -2e4 - 1]])
+    assert not hidden(scores).any()
+    assert hidden(torch.cat([scores, torch.zeros(1, 2)])).tolist() == [[True, True], [True, True], [False, False]]
+
+
 def test_what_is_no_number_hides_nothing_and_hides_nothing_else() -> None:
     scores = torch.tensor([[math.nan, 1.0, -1e9], [math.inf, 1.0, -1e9], [math.nan, math.nan, -math.inf]])
     assert hidden(scores).tolist() == [[False, False, True], [False, False, True], [False, False, True]]

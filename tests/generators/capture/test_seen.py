@@ -12,7 +12,18 @@ from torch import Tensor, nn
 from rankscope.generators.capture.interception import Call, Fused, Interception, Written
 from rankscope.generators.capture.layer import Layer
 from rankscope.generators.capture.names import Site
-from rankscope.generators.capture.seen import four, kept_mask, layer_of, narrowed, of_steps, size_of, split
+from rankscope.generators.capture.seen import (
+    four,
+    kept_mask,
+    layer_of,
+    missed,
+    narrowed,
+    of_heads,
+    of_steps,
+    probe,
+    size_of,
+    split,
+)
 from tests.generators.architectures import fidelity_bound
 
 SITE = Site("", 0, "layers.0")
@@ -43,7 +54,7 @@ def write(scores: Tensor, query: Tensor, key: Tensor) -> Written:
 
 def layer(call: Call, site: Site = SITE, **options: Any) -> Layer:
     made = layer_of(call, site, None, options.pop("keep_scores", False), **options)
-    assert made is not None
+    assert isinstance(made, Layer)
     return made
 
 
@@ -74,15 +85,55 @@ def test_fidelity_is_as_large_as_what_is_wrong() -> None:
     out = call.out.clone()
     out[1, 2, 3, 1] += 0.25 * size
     made = layer(replace(call, out=out))
-    wrong = float((out - call.out).abs().max() / out[1].abs().max())
+    wrong = float((out - call.out).abs().max() / out[1, 2].abs().max())
     assert made.fidelity[1, 2] == pytest.approx(wrong, abs=fidelity_bound(call))
     made.fidelity[1, 2] = 0
     assert made.fidelity.max() <= fidelity_bound(call)
 
 
 def test_fidelity_that_cannot_be_known_is_no_number() -> None:
-    assert np.isnan(layer(attend(*tokens(), dropout_p=0.5)).fidelity).all()
     assert np.isnan(layer(attend(*tokens()), faithful=False).fidelity).all()
+    query, key, value = tokens()
+    value[0, 1, 2, 0] = math.nan
+    made = layer(attend(query, key, value)).fidelity
+    assert np.argwhere(np.isnan(made)).tolist() == [[0, 1]]
+
+
+def test_what_a_call_with_dropout_used_is_told_by_random_values() -> None:
+    call = attend(*tokens(), dropout_p=0.5)
+    assert layer(call).fidelity.max() <= 4 * fidelity_bound(attend(*tokens()))
+
+
+def test_a_matrix_that_gives_back_alike_values_is_not_taken_for_the_models() -> None:
+    query, key, _ = tokens()
+    values = torch.ones(2, 4, 6, 3)
+    call = attend(query, key, values)
+    wrong = replace(layer(call), scale=2.0)
+    assert missed(wrong, 0, 0, [(values, call.out)]) <= fidelity_bound(attend(*tokens()))
+    assert missed(wrong, 0, 0, [(values, call.out), probe(call)]) > 0.05
+
+
+@pytest.mark.parametrize("change", ["transposed", "mixed", "divided", "cut", "none", "dropout"])
+def test_weights_that_are_changed_before_the_values_are_said_and_dropout_is_no_change(change: str) -> None:
+    query, key, _ = tokens(6, 6)
+    call = write(query @ key.mT * 0.5, query, key)
+    weights = call.weights
+    used = {
+        "transposed": weights.mT,
+        "mixed": weights.flip(1),
+        "divided": weights / weights.sum(-2, keepdim=True),
+        "cut": torch.where(weights < 0.1, 0.0, weights),
+        "none": weights.clone(),
+        "dropout": weights * (drawn(2, 4, 6, 6, seed=9) > 0) * 2,
+    }[change]
+    module = nn.Module().train(change == "dropout")
+    found = layer_of(replace(call, used=used), SITE, module, False)
+    if change in ("none", "dropout"):
+        assert isinstance(found, Layer)
+        evaluated = layer_of(replace(call, used=used), SITE, module.eval(), False)
+        assert isinstance(evaluated, Layer) == (change == "none")
+    else:
+        assert found == "whose weights are changed between softmax and the values"
 
 
 def test_rows_that_see_nothing_do_not_count_in_fidelity() -> None:
@@ -134,12 +185,12 @@ def test_fewer_axes_are_one_text_and_more_are_more_texts(given: tuple[int, ...],
 
 def test_fused_calls_of_two_three_and_five_axes() -> None:
     query, key, value = tokens()
-    for index, shape in ((0, (1, 4)), ((0, 0), (1, 1)), (None, (2, 4))):
+    for index, shape in ((0, (4, 1)), ((0, 0), (1, 1)), (None, (2, 4))):  # three axes are texts of one head
         call = attend(*(each[index] for each in (query, key, value)))
         made = layer(call)
         assert (made.batch, made.heads) == shape
         names = ("query", "key", "value", "out")
-        whole: dict[str, Any] = {name: four(getattr(call, name)) for name in names}
+        whole: dict[str, Any] = {name: of_heads(getattr(call, name)) for name in names}
         assert made.fidelity.max() <= fidelity_bound(replace(call, **whole))
         assert size_of(call) == (*shape, (5, 6))
 
@@ -180,7 +231,7 @@ def test_a_column_that_is_no_sink_makes_no_layer_at_all() -> None:
     scores = torch.cat([query @ key.mT * 0.5, drawn(2, 4, 5, 1, seed=8)], dim=-1)
     call = Written(scores, torch.softmax(scores, dim=-1), ((query, key),), 6, None)
     for keep in (True, False):
-        assert layer_of(call, SITE, None, keep) is None
+        assert layer_of(call, SITE, None, keep) == "whose softmax has a column that is no key and differs from row to row"
 
 
 def test_sinks_make_weights_that_sum_to_less() -> None:

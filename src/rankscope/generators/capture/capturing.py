@@ -13,19 +13,20 @@ from rankscope.arrays import return_freed_memory
 from rankscope.attention.operators import Operator
 from rankscope.errors import RankscopeError, error
 from rankscope.generators.capture.following import following
-from rankscope.generators.capture.interception import Call, Written
+from rankscope.generators.capture.interception import Call
 from rankscope.generators.capture.layer import AS_TRAINED, Held, Layer, Variant, jobs_of
 from rankscope.generators.capture.names import STACKS, Site, called
 from rankscope.generators.capture.seen import layer_of, of_steps, size_of
 from rankscope.generators.stack import Job, Work
 
 REMEDY: Final = (
-    "load the model with attn_implementation='sdpa' or 'eager', or call model.set_attn_implementation('sdpa'); "
-    "run it inside of the with block, not compiled"
+    "what is seen is scaled_dot_product_attention, nn.MultiheadAttention, and a softmax of products of queries and keys "
+    "that multiplies values, run inside of the with block and not compiled; for a model of transformers call "
+    "model.set_attn_implementation('sdpa') first"
 )
 
 
-@dataclass
+@dataclass(repr=False)
 class Capture:
     """What was captured of a model: its layers, without their matrices. `rankscope.analyze` takes it as it is.
 
@@ -42,6 +43,12 @@ class Capture:
     again: Callable[[Site], Layer] | None = None
     about: dict[str, Any] = field(default_factory=dict)
     said: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        jobs, layers = self.jobs, len(self.held)
+        sizes = list(dict.fromkeys(f"{rows} × {columns}" for rows, columns in (job.shape for job in jobs)))
+        heads = f"{len(jobs)} heads of {', '.join(sizes[:3])}" if jobs else "no heads"
+        return f"<Capture of {self.source}: {layers} layer{'s' * (layers != 1)}, {heads}>"
 
     @property
     def held(self) -> list[Held]:
@@ -180,8 +187,8 @@ class Recorder:
         whole = self.each is not None or self.wanted is not None
         with torch.no_grad():
             layer = layer_of(call, site, module, keep_scores=whole)
-        if layer is None and isinstance(call, Written) and call.columns < call.scores.shape[-1]:
-            self.say(f"left out: {called(site)}, whose softmax has a column that is no key and differs from row to row")
+        if isinstance(layer, str):
+            self.say(f"left out: {called(site)}, {layer}")
         elif layer is None:
             self.captured.without_pairs[site] = size_of(call)
         elif self.each is None:

@@ -1,8 +1,10 @@
 """Following a model while it runs: in which module it is, and which layer each call of attention belongs to."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, Final
 
 import torch
@@ -13,6 +15,9 @@ from rankscope.generators.capture.names import Numbering, Site
 
 TRANSPARENT: Final = (torch.nn.Softmax, torch.nn.Dropout, torch.nn.Identity)
 """Modules that stand for a function: attention inside of them is that of the module around."""
+
+OF_KEYS: Final = re.compile(r"key|encoder|context|memory|source|kv", re.IGNORECASE)
+"""What the tokens are called that keys are made of, where they are others than those of the queries."""
 
 Took = Callable[[Call, Site, Any], None]
 """What is done with a call of attention, given its place and its module."""
@@ -32,20 +37,20 @@ class Follower:
 
     took: Took
     numbering: Numbering
-    stack: list[tuple[str, Any]] = field(default_factory=list)
+    stack: list[tuple[str, Any, list[torch.Size]]] = field(default_factory=list)
     mode: Interception = field(init=False)
 
     def __post_init__(self) -> None:
         self.mode = Interception(self.saw)
 
-    def entering(self, name: str) -> Callable[[Any, Any], None]:
+    def entering(self, name: str) -> Callable[[Any, Any, Any], None]:
         """What is done when a module begins."""
 
-        def enter(module: Any, _: Any) -> None:
+        def enter(module: Any, given: Any, named: Any) -> None:
             if not self.stack:
                 self.numbering.begin()
                 self.mode.forget()
-            self.stack.append((name, module))
+            self.stack.append((name, module, shapes_of(module, given, named)))
 
         return enter
 
@@ -57,8 +62,22 @@ class Follower:
     def saw(self, call: Call) -> None:
         """One call of attention; what runs outside of the model is not its own."""
         if self.stack:
-            name, module = self.stack[-1]
-            self.took(call, self.numbering.site(name), module)
+            name, module, shapes = self.stack[-1]
+            site = self.numbering.site(name, two=len(shapes) > 1, apart=len(set(shapes)) < len(shapes))
+            self.took(call, site, module)
+
+
+def shapes_of(module: Any, given: tuple[Any, ...], named: Mapping[str, Any]) -> list[torch.Size]:
+    """The shapes of the tokens that a module is given, and of others that are called those of keys."""
+    every = {**dict(zip(signature(module.forward).parameters, given, strict=False)), **named}
+    tokens = {
+        name: each
+        for name, each in every.items()
+        if isinstance(each, torch.Tensor) and each.dim() == 3 and each.is_floating_point()
+    }
+    first = next(iter(tokens.values()), None)
+    others = [each for name, each in tokens.items() if each is not first and OF_KEYS.search(name)]
+    return [] if first is None else [first.shape, *(each.shape for each in others)]
 
 
 @contextmanager
@@ -69,11 +88,13 @@ def following(model: torch.nn.Module, took: Took, *, begun: bool = False) -> Ite
         for name, module in model.named_modules():
             if name and isinstance(module, TRANSPARENT):
                 continue
-            enter = module.register_forward_pre_hook(follower.entering(name))
+            if begun and not name:  # its hooks are being called
+                continue
+            enter = module.register_forward_pre_hook(follower.entering(name), with_kwargs=True)
             leave = module.register_forward_hook(follower.leaving, always_call=True)
             undo.callback(enter.remove)
             undo.callback(leave.remove)
         if begun:
-            follower.entering("")(model, None)
+            follower.entering("")(model, (), {})
         undo.enter_context(follower.mode)
         yield

@@ -29,7 +29,8 @@ class Head:
     """One head: queries (n, d) and keys (m, d) with the factor `scale` of their product, or scores (n, m); which keys
     are `seen`; the `bias` that is added to the scores; a soft `cap` of them, and the logit of a `sink`.
 
-    `count` is the number of heads of its layer; a head that `crosses` has queries of one text and keys of another.
+    `count` is the number of heads of its layer; a head that `crosses` has queries of one text and keys of another. The
+    `keys` are those that any head of its layer sees, where heads differ.
     """
 
     query: Float64 | None
@@ -42,14 +43,23 @@ class Head:
     sink: float | None = None
     count: int = 1
     crosses: bool = False
+    keys: Boolean | None = None
 
-    def without_padding(self) -> tuple["Head", int]:
-        """The head without keys that no query sees, and their queries where these are the same tokens; their number."""
-        kept = self.seen.any(axis=0)
+    def without_padding(self) -> tuple["Head", str]:
+        """The head without keys that no query sees, and without their queries where these are padding; and what is gone.
+
+        Padding stands at an end of a text, and the tokens before or behind it see themselves.
+        """
+        kept = self.seen.any(axis=0) if self.keys is None else self.keys
         count = int(np.count_nonzero(~kept))
         if not count or not kept.any():
-            return self, 0
+            return self, ""
         own = self.seen.shape[0] == self.seen.shape[1] and not self.crosses
+        inner = np.flatnonzero(kept)
+        if own and not (len(inner) == inner[-1] - inner[0] + 1 and self.seen.diagonal()[kept].any()):
+            return self, ""
+        gone = f"padding: {count} token{'s' * (count > 1)} left out"
+        said = gone if own else f"keys that no query sees: {count} left out"
         rows = kept if own else np.ones(len(self.seen), dtype=bool)
         both = np.ix_(rows, kept)
         return replace(
@@ -59,7 +69,8 @@ class Head:
             scores=None if self.scores is None else self.scores[both],
             seen=self.seen[both],
             bias=None if self.bias is None else self.bias[both],
-        ), count
+            keys=None,
+        ), said
 
     def operator(self, base: Origin, mask: Any = None, kernel: str | Kernel | None = None) -> Operator:
         """The matrix: as the model has it, or under another mask or kernel.
@@ -71,7 +82,7 @@ class Head:
         shown = recognised(own.seen) if mask is None else mask
         by = self.kernel if kernel is None else kernel
         own.check_known(shown, by)
-        left_out = [f"padding: {padded} token{'s' if padded > 1 else ''} left out"] if padded else []
+        left_out = [padded] if padded else []
         options: dict[str, Any] = {
             "mask": shown,
             "kernel": by,

@@ -36,7 +36,10 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True, eq=False)
 class Fused:
-    """A call of `scaled_dot_product_attention`: (…, heads, n, d) queries, keys and values, and what came out."""
+    """A call of `scaled_dot_product_attention`: (…, heads, n, d) queries, keys and values, and what came out.
+
+    Heads are `grouped` where keys and values have fewer, each for a group of queries.
+    """
 
     query: Tensor
     key: Tensor
@@ -46,6 +49,7 @@ class Fused:
     scale: float | None
     dropout: float
     out: Tensor
+    grouped: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +57,8 @@ class Written:
     """Attention written out: what went into softmax and came out of it, and the products made before.
 
     `columns` is the number of keys that the weights were multiplied with; softmax may have had one more, a sink.
-    `heads` is their number where the batch and the heads share an axis, and it is known.
+    `heads` is their number where the batch and the heads share an axis, and it is known. `used` are the weights that
+    the values were multiplied with, softmax's own unless the model has changed them; None where they are not known.
     """
 
     scores: Tensor
@@ -61,6 +66,7 @@ class Written:
     products: tuple[tuple[Tensor, Tensor], ...]
     columns: int
     heads: int | None
+    used: Tensor | None = None
 
 
 Call = Fused | Written
@@ -142,7 +148,7 @@ class Interception(TorchFunctionMode):
             columns = columns_of(operands[0], scores)
             if columns is not None and any(makes(*each, scores, columns) for each in products):
                 self.forget()
-                self.tell(Written(scores, weights, products, columns, HEADS.get()))
+                self.tell(Written(scores, weights, products, columns, HEADS.get(), operands[0]))
                 return
         pair = factors(name, args, operands)
         if pair is not None:
@@ -189,8 +195,8 @@ def fused(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Fused:
-    """The call with the names of its arguments; how heads share keys is seen from their numbers."""
-    return Fused(query, key, value, attn_mask, is_causal, scale, dropout_p, out)
+    """The call with the names of its arguments."""
+    return Fused(query, key, value, attn_mask, is_causal, scale, dropout_p, out, enable_gqa)
 
 
 def factors(name: str, args: Any, operands: list[Tensor]) -> tuple[Tensor, Tensor] | None:

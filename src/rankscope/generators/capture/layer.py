@@ -72,8 +72,8 @@ class Layer:
         assert self.key is not None
         return int(self.key.shape[-2])
 
-    def head(self, batch: int, head: int) -> Head:
-        """One head of one text.
+    def head(self, batch: int, head: int, *, alone: bool = True) -> Head:
+        """One head of one text; not `alone` where others of its layer are asked, too.
 
         Raises:
             ResourceError: RS301, its matrix does not fit into memory.
@@ -88,7 +88,18 @@ class Layer:
             assert products is not None
             seen, bias = visible(products, added, self.causal)
         sink = None if self.sinks is None else self.sinks[head]
-        return Head(query, key, scores, seen, bias, self.scale, self.cap, sink, self.heads, self.site.crosses)
+        apart = self.site.crosses or self.site.apart
+        keys = self.keys(batch) if alone else None
+        return Head(query, key, scores, seen, bias, self.scale, self.cap, sink, self.heads, apart, keys)
+
+    def keys(self, batch: int) -> Boolean | None:
+        """The keys that a query of any head sees, where heads have masks of their own: all lose the same padding."""
+        if self.mask is None or self.mask.shape[1] == 1:
+            return None
+        known: dict[int, Boolean] = self.__dict__.setdefault("known", {})
+        if batch not in known:
+            known[batch] = np.any([self.head(batch, h, alone=False).seen.any(axis=0) for h in range(self.heads)], axis=0)
+        return known[batch]
 
 
 def doubles(tensor: Tensor) -> Float64:
@@ -106,7 +117,7 @@ def of_head(mask: Tensor, batch: int, head: int) -> Tensor:
 def visible(scores: Float64, added: Tensor | None, causal: bool) -> tuple[Boolean, Float64 | None]:
     """Which keys each query sees, and what is added to the scores of these; None where nothing is.
 
-    A number that stands for a hidden key hides all of them where a row has no other.
+    A number that stands for a hidden key hides all of them where a row has no other, unless no row has.
     """
     seen = np.ones(scores.shape, dtype=bool)
     if causal:
@@ -122,7 +133,8 @@ def visible(scores: Float64, added: Tensor | None, causal: bool) -> tuple[Boolea
         total = np.where(seen, scores + np.where(seen, bias, 0.0), -math.inf)
         top = np.fmax.reduce(total, axis=1, keepdims=True)
         far = top - np.where(seen, total, 0.0) > UNDERFLOW
-        seen = seen & ~(low & (far | (low == seen).all(axis=1, keepdims=True)))
+        whole = (low == seen).all(axis=1, keepdims=True)
+        seen = seen & ~(low & (far | (whole & ~whole.all())))
     kept = np.where(seen, bias, 0.0)
     return seen, kept if kept.any() else None
 

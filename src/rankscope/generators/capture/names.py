@@ -9,8 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-CROSS: Final = re.compile(r"cross|encoder_attn|encdec|enc_dec|encoder_decoder|multihead_attn", re.IGNORECASE)
+CROSS: Final = re.compile(r"cross|encoder_attn|encdec|enc_dec|encoder_decoder", re.IGNORECASE)
 """What the modules of attention from a decoder to its encoder are called."""
+
+OF_TWO: Final = "multihead_attn"
+"""What torch calls them, and others their only attention: there it counts whether two texts were given."""
 
 
 STACKS: Final = ("", "encoder", "decoder", "cross")
@@ -19,12 +22,16 @@ STACKS: Final = ("", "encoder", "decoder", "cross")
 
 @dataclass(frozen=True)
 class Site:
-    """Where a call of attention stands: the stack (empty where a model has one), the layer, and the module's path."""
+    """Where a call of attention stands: the stack (empty where a model has one), the layer, and the module's path.
+
+    Queries and keys are known to be `apart` where the module was given two arrays of tokens of one shape.
+    """
 
     stack: str
     layer: int
     module: str
     passed: int = 0
+    apart: bool = False
 
     @property
     def crosses(self) -> bool:
@@ -51,15 +58,15 @@ class Numbering:
         """The model is called again."""
         self.passed, self.called, self.taken = self.passed + 1, {}, set()
 
-    def site(self, module: str) -> Site:
-        """The place of the next call in a module.
+    def site(self, module: str, *, two: bool = False, apart: bool = False) -> Site:
+        """The place of the next call in a module, which was given `two` arrays of tokens, or two of one shape (`apart`).
 
         >>> numbers = Numbering.of(["encoder.block.0.layer.0", "decoder.block.0.layer.1"])
         >>> numbers.begin()
         >>> [numbers.site(f"decoder.block.{i}.layer.1.EncDecAttention").layer for i in range(3)]
         [0, 1, 2]
         """
-        stack = self.stack(module)
+        stack = self.stack(module, two)
         order = self.called.get(stack, 0)
         self.called[stack] = order + 1
         numbers = [int(word) for word in module.split(".") if word.isdecimal()]
@@ -67,12 +74,13 @@ class Numbering:
         while (stack, layer) in self.taken:
             layer += 1
         self.taken.add((stack, layer))
-        return Site(stack, layer, module, max(self.passed, 0))
+        return Site(stack, layer, module, max(self.passed, 0), apart)
 
-    def stack(self, module: str) -> str:
+    def stack(self, module: str, two: bool) -> str:
         """The stack that a module belongs to."""
+        last = ".".join(module.split(".")[-2:])
         side = next((word for word in module.split(".") if word in ("encoder", "decoder")), "") if self.both else ""
-        return "cross" if CROSS.search(module) else side
+        return "cross" if CROSS.search(last) or (two and OF_TWO in last) else side
 
 
 def label_of(site: Site, text: int | None, head: int, *, several: bool = False, variant: str = "") -> tuple[str, str]:

@@ -14,7 +14,7 @@ from rankscope.generators.capture.following import following
 from rankscope.generators.capture.interception import Call, Fused
 from rankscope.generators.capture.layer import Layer
 from rankscope.generators.capture.names import Site
-from rankscope.generators.capture.seen import four, layer_of, split
+from rankscope.generators.capture.seen import layer_of, of_heads, split
 
 Measured = Callable[[Callable[[], Operator], str, int], None]
 """What is told of each head: what makes its matrix, its stack and its layer."""
@@ -30,7 +30,7 @@ def sampling(
             return
         with torch.no_grad():
             layer = layer_of(first_text(call), site, module, keep_scores=True, faithful=False)
-        if layer is None:
+        if layer is None or isinstance(layer, str):
             return
         count = min(heads, layer.heads)
         for number in range(count):
@@ -49,12 +49,13 @@ def operator_of(layer: Layer, head: int, origin: Origin) -> Operator:
 def first_text(call: Call) -> Call:
     """The call for the first text of its batch alone."""
     if isinstance(call, Fused):
-        query, key, value, out = (four(each)[:1] for each in (call.query, call.key, call.value, call.out))
+        query, key, value, out = (of_heads(each)[:1] for each in (call.query, call.key, call.value, call.out))
         return replace(call, query=query, key=key, value=value, out=out)
     scores, weights = (split(each, call.heads) for each in (call.scores, call.weights))
     batch, heads = scores.shape[:2]
     products = tuple((alone(left, batch, heads), alone(right, batch, heads)) for left, right in call.products)
-    return replace(call, scores=scores[:1], weights=weights[:1], products=products, heads=None)
+    used = None if call.used is None else call.used.reshape(*weights.shape[:-1], call.columns)[:1]
+    return replace(call, scores=scores[:1], weights=weights[:1], products=products, heads=None, used=used)
 
 
 def alone(tokens: torch.Tensor, batch: int, heads: int) -> torch.Tensor:

@@ -37,10 +37,15 @@ class Product:
 
 
 def hidden(scores: Tensor) -> Tensor:
-    """Which keys a query does not see, by scores that are −∞ or stand for it: all of them where no other is larger."""
+    """Which keys a query does not see, by scores that are −∞ or stand for it: all of them where no other is larger.
+
+    Where the scores of every query are as low, nothing is hidden: softmax does not feel what all of a row have in common.
+    """
     least = torch.finfo(scores.dtype).min / 2
     top = scores.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf).amax(dim=-1, keepdim=True)
-    far = (top - scores > UNDERFLOW) | (top <= HIDDEN)
+    low = top <= HIDDEN
+    shifted = low.all(dim=-2, keepdim=True) if low.dim() > 1 else low
+    far = (top - scores > UNDERFLOW) | (low & ~shifted)
     return (scores <= least) | ((scores <= HIDDEN) & far)
 
 
@@ -89,6 +94,7 @@ class Head:
         self.seen = shown & self.products.isfinite()
         self.whole = not bool((shown & ~self.seen & self.scores.isfinite()).any())
         self.unit = max(units[:2])
+        self.width = query.shape[-1]
         self.summed = min(units) * query.shape[-1] * (own.abs() @ keys.abs().T)
 
     def shown(self, values: Tensor) -> Tensor:
@@ -135,7 +141,17 @@ class Head:
     def is_made(self, scale: float, cap: float | None) -> bool:
         """Whether the products make the scores, up to rounding in the model's type."""
         away = self.varying(self.scores - self.made(scale, cap))
-        return self.whole and bool((away.abs() <= self.slack(scale, cap)).all())
+        if not self.whole or not bool((away.abs() <= self.slack(scale, cap)).all()):
+            return False
+        count = int(self.seen.sum())
+        return count == 0 or float((away * away).sum()) <= float(self.shown(self.typical(scale, cap) ** 2).sum())
+
+    def typical(self, scale: float, cap: float | None) -> Tensor:
+        """Twice what the roundings of a score amount to where they are independent: √3 of them of u/√3 each, and √d in
+        the sum. A bias may hide below the largest roundings that are possible, and not below these.
+        """
+        sizes = [self.shown(each).abs().amax(-1, keepdim=True) for each in (self.scores, self.made(scale, cap))]
+        return 2 * (self.unit * torch.maximum(*sizes) + abs(scale) * self.summed / math.sqrt(self.width))
 
     def sink(self, found: Product, last: Tensor) -> tuple[float, float, float]:
         """The least and the greatest logit of a sink over rows, and how far rounding may set them apart."""

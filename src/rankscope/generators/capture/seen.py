@@ -19,8 +19,9 @@ TINY: Final = 1e-300
 """What keeps a quotient finite where a model's output is zero."""
 
 
-def layer_of(call: Call, site: Site, module: Any, keep_scores: bool, *, faithful: bool = True) -> Layer | None:
-    """The layer that a call is; None for one whose scores would have to be kept and are not.
+def layer_of(call: Call, site: Site, module: Any, keep_scores: bool, *, faithful: bool = True) -> Layer | str | None:
+    """The layer that a call is; None for one whose scores would have to be kept and are not, and in words why another
+    has no matrix.
 
     Without `faithful` it is not compared with what the model made, which costs about as much as one more forward pass.
     """
@@ -32,7 +33,7 @@ def layer_of(call: Call, site: Site, module: Any, keep_scores: bool, *, faithful
 def size_of(call: Call) -> tuple[int, int, tuple[int, int]]:
     """The number of texts and heads of a call, and of queries and keys."""
     if isinstance(call, Fused):
-        query = four(call.query)
+        query = of_heads(call.query)
         return query.shape[0], query.shape[1], (query.shape[2], call.key.shape[-2])
     scores = split(call.scores, call.heads)
     return scores.shape[0], scores.shape[1], (scores.shape[2], call.columns)
@@ -65,7 +66,7 @@ def unpacked(call: Fused, module: Any) -> Fused:
     if groups < 2 or query.shape[1:3] != (call.key.shape[1], groups) or query.shape[1] * groups != heads:
         return call
     mask = call.mask if call.mask is None or four(call.mask).shape[1] == 1 else as_heads(four(call.mask))
-    return replace(call, query=as_heads(query), out=as_heads(four(call.out)), mask=mask)
+    return replace(call, query=as_heads(query), out=as_heads(four(call.out)), mask=mask, grouped=True)
 
 
 def as_heads(tensor: Tensor) -> Tensor:
@@ -82,25 +83,91 @@ def without_copies(key: Tensor, module: Any) -> Tensor:
     return first if torch.equal(key, first.repeat_interleave(groups, dim=1)) else key
 
 
-def of_fused(call: Fused, site: Site, module: Any, faithful: bool) -> Layer:
-    """The layer of a fused call: its weights were never held, so that its output says whether they are these."""
-    query, key, value, out = (four(each.detach()) for each in (call.query, call.key, call.value, call.out))
-    batch = max(query.shape[0], key.shape[0])
-    query, key, value = (each.expand(batch, *each.shape[1:]) for each in (query, key, value))
-    mask = None if call.mask is None else four(call.mask.detach())
+def of_fused(call: Fused, site: Site, module: Any, faithful: bool) -> Layer | str:
+    """The layer of a fused call: its weights were never held, so that what it makes of values says whether they are
+    these.
+    """
+    query, key, value, out = (of_heads(each.detach()) for each in (call.query, call.key, call.value, call.out))
+    batch, heads = max(query.shape[0], key.shape[0]), max(query.shape[1], out.shape[1])
+    if key.shape[0] not in (1, batch) or query.shape[0] not in (1, batch) or heads % key.shape[1]:
+        return f"whose {query.shape[1]} heads of queries and {key.shape[1]} of keys do not fit"
+    if not call.grouped and key.shape[1] not in (1, heads):
+        return f"whose {query.shape[1]} heads of queries and {key.shape[1]} of keys are not grouped"
+    query = query.expand(batch, heads, *query.shape[2:])
+    key, value = (each.expand(batch, *each.shape[1:]) for each in (key, value))
+    if out.dtype != query.dtype:  # autocast has computed with fewer bits than it was given
+        query, key, value = (each.to(out.dtype) for each in (query, key, value))
+    mask = None if call.mask is None else mask_of_heads(call.mask.detach(), call.query.shape[:-2])
     scale = 1 / math.sqrt(query.shape[-1]) if call.scale is None else float(call.scale)
-    heads = query.shape[1]
+    query, scale = (query, scale) if scale >= 0 else (-query, -scale)
+    found = Layer(site, query, key, None, mask, call.causal, scale, None, None, np.zeros((batch, heads)), "output")
     fidelity = np.full((batch, heads), math.nan)
-    if call.dropout == 0 and faithful:
-        for b in range(batch):
-            size = max(float(out[b].abs().max()) if out[b].numel() else 0.0, TINY)
-            for h in range(heads):
-                added = None if mask is None else of_head(mask, b, h)
-                own = key[b, h // (heads // key.shape[1])], value[b, h // (heads // value.shape[1])]
-                fidelity[b, h] = missed(query[b, h], *own, out[b, h], added, call.causal, scale) / size
+    if faithful:
+        known = [*([(value, out)] if call.dropout == 0 else []), probe(call)]
+        fidelity = np.array([[missed(found, b, h, known) for h in range(heads)] for b in range(batch)])
     held = None if mask is None else kept(narrowed(mask))
-    key = without_copies(key, module)
-    return Layer(site, kept(query), kept(key), None, held, call.causal, scale, None, None, fidelity, "output")
+    return replace(
+        found, query=kept(query), key=kept(without_copies(key, module)), mask=held, fidelity=fidelity
+    )
+
+
+def of_heads(tensor: Tensor) -> Tensor:
+    """The queries, keys or values of a fused call as batch × heads × tokens × numbers; of three axes one is of texts."""
+    return tensor[:, None] if tensor.dim() == 3 else four(tensor)
+
+
+def mask_of_heads(mask: Tensor, lead: torch.Size) -> Tensor:
+    """The mask of a fused call as batch × heads × n × m, broadcast over the axes of texts that its queries have."""
+    if len(lead) == 1:
+        return mask[:, None] if mask.dim() == 3 else four(mask)
+    if len(lead) > 2:
+        mask = mask.expand(*lead[:-1], *([1] * (3 - mask.dim())), *mask.shape[max(mask.dim() - 3, 0) :])
+    return four(mask)
+
+
+def probe(call: Fused) -> tuple[Tensor, Tensor]:
+    """Random values, and what the model's own function makes of them with the same queries, keys and mask.
+
+    A matrix may give back the output of a model whose values are alike, or zero, and be another one; random values it
+    gives back only if it is the same, with probability one.
+    """
+    generator = torch.Generator(call.value.device).manual_seed(0)
+    drawn = torch.randn(call.value.shape, generator=generator, device=call.value.device)
+    values = drawn.to(call.value.dtype)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        made = torch.nn.functional.scaled_dot_product_attention(
+            call.query, call.key, values, call.mask, 0.0, call.causal, scale=call.scale, enable_gqa=call.grouped
+        )
+    return of_heads(values), of_heads(made)
+
+
+def missed(layer: Layer, batch: int, head: int, known: list[tuple[Tensor, Tensor]]) -> float:
+    """The largest |P·V − out| over the largest |out| of a head, P in float64, over values and what was made of them.
+
+    Queries that see nothing are left aside. NaN where something is not finite.
+    """
+    assert layer.query is not None
+    assert layer.key is not None
+    query, key = layer.query[batch, head], layer.key[batch, head // (layer.heads // layer.key.shape[1])]
+    scores = layer.scale * (query.double() @ key.double().T)
+    rows = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
+    if layer.mask is not None or layer.causal:
+        added = None if layer.mask is None else of_head(layer.mask, batch, head)
+        shown, bias = visible(scores.cpu().numpy(), added, layer.causal)
+        seen = torch.from_numpy(np.array(shown)).to(scores.device)
+        scores = scores if bias is None else scores + torch.from_numpy(bias).to(scores.device)
+        scores, rows = scores.masked_fill(~seen, -math.inf), seen.any(-1)
+    weights = torch.softmax(scores, dim=-1)[rows]
+    worst = 0.0
+    for value, out in known:
+        own = value[min(batch, len(value) - 1), head // (layer.heads // value.shape[1])].double()
+        wanted = out[batch, head][rows].double()
+        away = float((weights @ own - wanted).abs().max()) if wanted.numel() else 0.0
+        size = float(wanted.abs().max()) if wanted.numel() else 0.0
+        worst = max(worst, away / max(size, TINY)) if math.isfinite(away) else math.nan
+        if math.isnan(worst):
+            break
+    return worst
 
 
 def narrowed(mask: Tensor) -> Tensor:
@@ -111,30 +178,19 @@ def narrowed(mask: Tensor) -> Tensor:
     return mask
 
 
-def missed(
-    query: Tensor, key: Tensor, value: Tensor, out: Tensor, added: Tensor | None, causal: bool, scale: float
-) -> float:
-    """max |P·V − out| over the queries that see a key, P in float64."""
-    scores = scale * (query.double() @ key.double().T)
-    if added is not None or causal:
-        seen, bias = visible(scores.cpu().numpy(), added, causal)
-        scores = scores if bias is None else scores + torch.from_numpy(bias).to(scores.device)
-        scores = scores.masked_fill(~torch.from_numpy(seen).to(scores.device), -math.inf)
-    made = torch.softmax(scores, dim=-1) @ value.double()
-    away = (made - out.double()).abs().nan_to_num(nan=0.0)  # queries that see nothing
-    return float(away.max()) if away.numel() else 0.0
-
-
-def of_written(call: Written, site: Site, module: Any, keep_scores: bool, faithful: bool) -> Layer | None:
+def of_written(call: Written, site: Site, module: Any, keep_scores: bool, faithful: bool) -> Layer | str | None:
     """The layer of attention that a model writes out: its weights are there to be compared with."""
     scores, weights = (split(each.detach(), call.heads) for each in (call.scores, call.weights))
     own = scores[..., : call.columns]
+    training = bool(getattr(module, "training", False))
+    if call.used is not None and changed(weights[..., : call.columns], call.used.detach(), training):
+        return "whose weights are changed between softmax and the values"
     found = product_of(call, own, module)
     sinks = None
     if call.columns < scores.shape[-1]:
         sinks = None if found is None else sinks_of(scores, found, module)
-        if sinks is None:  # a sink that is no one number for each head: no kernel here has these weights
-            return None
+        if sinks is None:  # no kernel here has these weights
+            return "whose softmax has a column that is no key and differs from row to row"
     if found is None and not keep_scores:
         return None
     fidelity = np.full(own.shape[:2], math.nan)
@@ -146,6 +202,19 @@ def of_written(call: Written, site: Site, module: Any, keep_scores: bool, faithf
     return Layer(
         site, kept(found.query), kept(key), None, mask, False, found.scale, found.cap, sinks, fidelity, "weights"
     )
+
+
+def changed(weights: Tensor, used: Tensor, training: bool) -> bool:
+    """Whether values were multiplied with other weights than those of softmax, dropout in training aside."""
+    left, own = used.reshape(weights.shape), weights.to(used.dtype)
+    if bool(((left == own) | (left.isnan() & own.isnan())).all()):
+        return False
+    rest = left != 0
+    if not training or not rest.any():
+        return True
+    factors = left[rest].double() / own[rest].double()  # dropout divides what it leaves by the part that it leaves
+    least, largest = float(factors.min()), float(factors.max())
+    return not (least > 1 and largest <= least * (1 + 8 * torch.finfo(used.dtype).eps))
 
 
 def split(tensor: Tensor, heads: int | None) -> Tensor:
