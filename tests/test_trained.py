@@ -48,7 +48,6 @@ def test_the_residuals_are_those_of_the_hidden_states_of_the_model(folder: Path,
         x = state[0].numpy()
         expected = np.log10(np.linalg.norm(x - x.mean(axis=0)) / np.linalg.norm(x))
         assert found[layer].value == pytest.approx(expected, abs=1e-12)
-        assert found[layer].low <= expected <= found[layer].high
         unit = x / np.linalg.norm(x, axis=1, keepdims=True)
         pairs = (unit @ unit.T)[~np.eye(len(x), dtype=bool)]
         assert cosines[layer].value == pytest.approx(pairs.mean(), abs=len(x) * 64 * UNIT)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def what_if(
-    source: "Capture | Model",
+    source: "Capture | Model | str",
     variants: str | Iterable[str],
     *,
     measures: str | Iterable[str] = (),
@@ -24,7 +24,7 @@ def what_if(
     """The same trained queries and keys under other masks, plans and kernels, side by side with what was trained.
 
     Args:
-        source: what `rankscope.capture` has kept, or a `rankscope.Model`.
+        source: what `rankscope.capture` has kept, a `rankscope.Model`, or the path of a model's folder.
         variants: masks ("causal"), plans ("heads", "layers") and kernels ("kernel=linear:elu+1"), in a list or with
             commas. With a plan the mean over the heads of each layer is measured, too.
         measures: as in `analyze`.
@@ -46,7 +46,10 @@ def what_if(
     """
     from rankscope.generators.capture.variants import WhatIf, variant
 
-    captured: Any = getattr(source, "captured", source)
+    from rankscope.generators.capture.capturing import Capture
+    from rankscope.trained import given_model
+
+    captured = source if isinstance(source, Capture) else given_model(source).captured
     tried = tuple(variant(each) for each in dict.fromkeys(named(variants)))
     study = Study((WhatIf(captured, tried),), named(measures), Numerics(), null=null, pictures=pictures)
     return run(study, workers=workers)

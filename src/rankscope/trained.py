@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rankscope.analyzer.analyze import Analysed, analyse, described
@@ -42,7 +43,7 @@ AT_FLOOR: Final = "at its rounding floor"
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class Course:
     """The tokens of one stack of a model through its layers, under one design."""
 
     model: "Model"
@@ -106,7 +107,8 @@ def at_floor(name: str, reading: Reading) -> Reading:
 def residual_of(x: Float64) -> tuple[Reading, float]:
     """log₁₀ of the relative residual of tokens, null below the floor of rounding, and an estimate of its error.
 
-    The model's arithmetic has lost up to the floor of the norm of the tokens.
+    The floor is what one sum over the tokens loses. How much a model's arithmetic has lost before is not known: a norm
+    may have subtracted numbers that are nearly equal. So there are no bounds, and the error serves the order alone.
     """
     found = log10_residual_naive(Plain(x, FLOAT64))
     floor = found.details.get("log10_floor")
@@ -115,9 +117,8 @@ def residual_of(x: Float64) -> tuple[Reading, float]:
     if found.value < floor:
         return Reading(None, "estimated", found.method, AT_FLOOR, high=floor, details=found.details), math.inf
     error_of = 10.0 ** (floor - float(found.value)) / math.log(10)
-    ends = {"low": float(found.value) - error_of, "high": min(float(found.value) + error_of, 0.0)}
     method = "of the model's own activations, in float64"
-    return Reading(found.value, "estimated", method, details=found.details, **ends), error_of
+    return Reading(found.value, "estimated", method, details=found.details), error_of
 
 
 def row(number: int, name: str, group: str, reading: Reading, layer: int | None) -> Record:
@@ -128,26 +129,45 @@ def row(number: int, name: str, group: str, reading: Reading, layer: int | None)
     )  # fmt: skip
 
 
-def product_of(model: "Model", stack: str, number: int) -> Analysed:
-    """The product of the attention matrices of one stack, the last layer leftmost, each the mean over its heads."""
+def product_of(model: "Model", stack: str, n: int, count: int, number: int) -> Analysed:
+    """The product of the attention matrices of one stack, the last layer leftmost, each the mean over its heads.
+
+    Raises:
+        UsageError: RS003, not every layer has a matrix of all tokens.
+    """
     from rankscope.analyzer.analyze import chosen
 
     layers: dict[int, list[Operator]] = {}
     for held in model.captured.held:
-        if held.site.stack == stack:
+        if held.site.stack == stack and held.batch == 1:
             layers[held.site.layer] = [job.make() for job in model.captured.jobs_of(held)]
+    if len(layers) != count or any(head.shape != (n, n) for heads in layers.values() for head in heads):
+        given = f"the product over layers of {model.name}, in which not every layer has a matrix of all {n} tokens"
+        raise error("RS003", given, "there is none")
     parts = [Mean(tuple(heads), heads[0].origin) if len(heads) > 1 else heads[0] for heads in layers.values()]
     label = " ".join(filter(None, [f"product over {len(parts)} layers:", model.name, stack]))
     origin = Origin(label, source=model.name, over="layers-product")
     return analyse(Product(tuple(reversed(parts)), origin), number, chosen(OF_PRODUCTS), Numerics())
 
 
-def trained_depth(model: "Model", *, timing: bool = False) -> Result:
+def given_model(model: Any) -> "Model":
+    """A model, or the one that a path or a name stands for."""
+    from rankscope.generators.models import Model
+
+    if isinstance(model, str | Path):
+        return Model(str(model))
+    if not isinstance(model, Model):
+        raise error("RS105", f"a {type(model).__name__} as a model", "give a rankscope.Model, or the path of its folder")
+    return model
+
+
+def trained_depth(model: "Model | str", *, timing: bool = False) -> Result:
     """How the tokens of a trained model tend to each other from layer to layer, as it is, and without parts of it.
 
-    The model computes in float64, so that residuals are known down to about 10⁻¹⁵. A variant that cannot be had of this
-    architecture is named in the notes of the result. Beside them stands the product of the model's own attention
-    matrices, means over heads.
+    The model computes in float64, so that residuals are known down to about 10⁻¹³. The first row holds the tokens that
+    enter the first layer, the last one those that the model gives, after a norm at its end if it has one. A variant that
+    cannot be had of this architecture is named in the notes of the result. Beside them stands the product of the model's
+    own self-attention matrices, means over heads.
 
     Raises:
         UsageError: RS003, several texts.
@@ -156,18 +176,19 @@ def trained_depth(model: "Model", *, timing: bool = False) -> Result:
     from rankscope.generators.capture.ablation import Parts
 
     started = time.perf_counter()
+    model = given_model(model)
     if model.batch > 1 or len(model.read) > 1:
         raise error("RS003", "--depth with several texts", "give one text")
     model = replace(model, dtype="float64", layers=None, heads=None)
     notes = list(model.captured.notes)
-    paths: list[Path] = []
+    paths: list[Course] = []
     for skip, mlp in DESIGNS:
         try:
             found = model.states(Parts(skip, mlp))
         except UsageError as reason:
             notes.append(f"{WORDS[skip, mlp]}: left out, {reason.given}")
             continue
-        paths += [Path(model, stack, skip, mlp, states) for stack, states in found.items()]
+        paths += [Course(model, stack, skip, mlp, states) for stack, states in found.items()]
     for path in paths:
         if not all(math.isfinite(float(abs(x).max(initial=0.0))) for x in path.states):
             raise error("RS110", f"NaN or infinity in the activations of {path.origin.label}", "mend the model first")
@@ -176,7 +197,14 @@ def trained_depth(model: "Model", *, timing: bool = False) -> Result:
     with blas_threads(1):
         records = [record for number, path in enumerate(paths) for record in path.records(number)]
         stacks = list(dict.fromkeys(path.stack for path in paths))
-        products = [product_of(model, stack, len(paths) + number) for number, stack in enumerate(stacks)]
+        products: list[Analysed] = []
+        for stack in stacks:
+            path = next(each for each in paths if each.stack == stack)
+            sizes = len(path.states[0]), len(path.states) - 1
+            try:
+                products.append(product_of(model, stack, *sizes, len(paths) + len(products)))
+            except UsageError as reason:
+                notes.append(f"left out: {reason.given}")
     table = Table(
         {"command": "model", "sources": [model.described()], "depth": True, "centre": "mean", "absolute": False},
         [*(path.matrix(number) for number, path in enumerate(paths)), *(each.matrix for each in products)],

@@ -6,11 +6,13 @@ one of them is measured the model reads the text again.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
+
+import numpy as np
 
 from rankscope.arrays import Float64
 from rankscope.errors import error
@@ -25,6 +27,9 @@ from rankscope.generators.stored import displayed
 
 GIVEN: Final = "a given text"
 """What a text is called that comes from no file."""
+
+ALIKE: Final = 1e-9
+"""The part of the largest number by which float64 may set tokens apart that are computed alike."""
 
 LIMITS: Final = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
 """What configurations call the most tokens that a model takes."""
@@ -135,7 +140,11 @@ class Model:
     def states(self, parts: Any) -> dict[str, list[Float64]]:
         """The tokens that enter each layer and those that leave the last one, of the first text, by stack.
 
-        `parts` says what the model keeps beside its attention.
+        `parts` says what the model keeps beside its attention. The last tokens are those that the model gives, after a
+        norm at its end if it has one.
+
+        Raises:
+            UsageError: RS003, a part that cannot be left out of this model.
         """
         from rankscope.generators.capture.ablation import without
         from rankscope.generators.capture.layer import doubles
@@ -144,8 +153,15 @@ class Model:
         with blamed(found, f"{self.name} could not read its text"), quietly(transformers_module()):
             out = without(model, parts, lambda: model(**inputs, output_hidden_states=True))
         named = {"": "hidden_states", "encoder": "encoder_hidden_states", "decoder": "decoder_hidden_states"}
-        states = {stack: getattr(out, name, None) for stack, name in named.items()}
-        return {stack: [doubles(each[0]) for each in listed] for stack, listed in states.items() if listed}
+        listed = {stack: getattr(out, name, None) for stack, name in named.items()}
+        states = {stack: [doubles(each[0]) for each in every] for stack, every in listed.items() if every}
+        if parts.silent or parts.skip:
+            return states
+        for every in self.states(replace(parts, silent=True)).values():
+            if any(apart(each) for each in every[1:]):
+                given = f"{self.name}, in which tokens pass by attention in a way that is not known"
+                raise error("RS003", given, "keep its skip connections")
+        return states
 
     def inputs(self, found: Directory) -> tuple[dict[str, Any], list[str]]:
         """What the model is given, and notes on what is left of it."""
@@ -214,6 +230,12 @@ def again(model: Any, inputs: dict[str, Any]) -> Callable[[Site], Layer]:
             return last[site]
 
     return of
+
+
+def apart(tokens: Float64) -> bool:
+    """Whether tokens differ by more than rounding: where attention gives zeros and nothing passes by, they are alike."""
+    largest = float(np.abs(tokens).max(initial=0.0))
+    return bool(np.abs(tokens - tokens[:1]).max(initial=0.0) > ALIKE * largest)
 
 
 def takes(model: Any, name: str) -> bool:

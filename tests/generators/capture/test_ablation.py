@@ -106,6 +106,77 @@ def test_skips_that_are_not_found_are_refused() -> None:
         without(model, Parts(skip=False), lambda: model(tokens()))
 
 
+ODD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "in place": lambda x, f: x.add_(f),
+    "a method in place": lambda x, f: x.__iadd__(f),
+    "a factor": lambda x, f: torch.add(x, f, alpha=0.5),
+    "another product": lambda x, f: torch.addcmul(x, f, torch.ones_like(f)),
+    "a difference": lambda x, f: x - (-f),
+    "a copy": lambda x, f: x * 1 + f,
+    "a stack": lambda x, f: torch.stack([x, f]).sum(0),
+    "a view": lambda x, f: x.view(x.shape) + f,
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("where", ["attention", "mlp", "both"])
+def test_tokens_that_are_added_in_another_way_are_refused_or_left_out_rightly(name: str, where: str) -> None:
+    """Never is something else computed than what is said: a way that is not understood is refused."""
+
+    class Odd(Layer):
+        def forward(self, x: Tensor) -> Tensor:
+            for kind, norm, branch in (("attention", self.first, self.attention), ("mlp", self.second, self.mlp)):
+                f = branch(norm(x))
+                keeps = self.parts.skip or self.parts is None
+                add = ODD[name] if where in (kind, "both") else (lambda x, f: x + f)
+                x = (add(x, f) if keeps else f) if kind == "attention" or self.parts.mlp else x
+            return x
+
+    def made(parts: Parts) -> nn.Module:
+        model = Model("before", parts)
+        for layer in model.layers:
+            layer.__class__ = Odd
+        return model.eval()
+
+    for parts in EVERY[1:]:
+        with torch.no_grad():
+            expected = made(parts)(tokens())
+        model = made(Parts())
+        try:
+            found = without(model, parts, lambda model=model: model(tokens()))
+        except UsageError as refused:
+            assert refused.code == "RS003"
+        else:
+            assert torch.equal(found, expected), (name, where, parts)
+
+
+class Macaron(Model):
+    """An MLP before attention too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.places
+        for layer in self.layers:
+            x = layer(x + 0.5 * layer.mlp(layer.second(x)))
+        return x
+
+
+class Placed(Model):
+    """Places are added in every layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x + self.places.expand(x.shape))
+        return x
+
+
+@pytest.mark.parametrize("made", [Macaron, Placed])
+@pytest.mark.parametrize("parts", EVERY[1:], ids=lambda parts: parts.design)
+def test_what_is_added_beside_branches_is_refused(made: type[Model], parts: Parts) -> None:
+    model = made("before", Parts()).eval()
+    with pytest.raises(UsageError, match="RS003"):
+        without(model, parts, lambda: model(tokens()[:1]))
+
+
 def test_the_model_is_left_as_it_was_whatever_happens() -> None:
     model = Model("after", Parts()).eval()
     x = tokens()
@@ -158,7 +229,8 @@ def test_a_skip_is_found_at_every_attention_and_every_mlp(made: Callable[[], tup
     with torch.no_grad(), ablation.watching(model.eval()):
         model(**inputs)
     mlps = {"BertModel": 3, "GPT2Model": 3, "T5Model": 4}[type(model).__name__]
-    assert (ablation.calls, ablation.found) == (attentions, {"attention": attentions, "mlp": mlps})
+    found = ablation.found
+    assert (found.calls, found.skips.count("attention"), found.mlps, found.odd) == (attentions, attentions, mlps, [])
 
 
 def test_bert_without_skips_is_bert_whose_output_modules_add_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

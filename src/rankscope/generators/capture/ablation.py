@@ -1,37 +1,79 @@
 """A trained model without its skip connections, or without its MLPs, and otherwise as it is.
 
 A skip connection is the addition of a branch to the tokens that went into it. The tokens are known by that: they were
-given to a module, a norm or attention, which the output of a branch never is; they are as wide as what attention is
-given, which the inside of an MLP need not be; and no activation adds them, a module without parameters. The first
-addition after attention ends a branch of attention, one without attention before it a branch of an MLP. A model in
-which both stand side by side adds them together, and has no MLP of its own to be left out.
+given to a module that has parameters, a norm or attention, which the output of a branch never is. The first addition
+after attention ends a branch of attention, the next one a branch of an MLP. Where both stand side by side, their sum is
+one branch, and there is no MLP of its own to be left out.
+
+Models can add in ways that are not known, and leaving out a part of what is added would then compute something else than
+is said. So the model runs once as it is, and every addition of tokens in it must be one of those; and where its skips
+are left out it runs once more with attention that gives zeros: what is left must then be alike for all tokens.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import torch
 
 from rankscope.errors import error
 from rankscope.generators.capture.following import TRANSPARENT
-from rankscope.generators.capture.interception import Interception
+from rankscope.generators.capture.interception import SOFTMAX, Interception
 
-ADDITIONS: Final = frozenset({"add", "__add__", "__radd__", "__iadd__"})
+PLAIN: Final = frozenset({"add", "__add__", "__radd__"})
+"""Additions that give a new array, of which a branch or the tokens alone can take the place."""
+
+OTHERS: Final = frozenset({"add_", "__iadd__", "sub", "__sub__", "__rsub__", "sub_", "addcmul", "addcmul_", "lerp", "lerp_"})
+"""Ways to add of which none can."""
+
+Tensor = torch.Tensor
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Which parts of a layer a model keeps beside its attention."""
+    """Which parts of a layer a model keeps beside its attention; `silent` attention gives zeros."""
 
     skip: bool = True
     mlp: bool = True
+    silent: bool = False
 
     @property
     def design(self) -> str:
         """The parts as studies of depth call them."""
         return "+".join(name for name in ("skip", "mlp") if getattr(self, name)) or "pure"
+
+
+@dataclass
+class Found:
+    """What a model adds: the kinds of its skips in order, calls of attention, and additions that are not understood."""
+
+    skips: list[str] = field(default_factory=list)
+    calls: int = 0
+    beside: int = 0
+    odd: list[str] = field(default_factory=list)
+
+    @property
+    def mlps(self) -> int:
+        """The branches of MLPs."""
+        return self.skips.count("mlp")
+
+    def why_not(self, parts: Parts) -> str:
+        """Why a model cannot be without these parts; empty if it can."""
+        attentions = self.skips.count("attention")
+        if self.odd:
+            return f"which adds tokens in a way that is not known ({self.odd[0]})"
+        if attentions != self.calls:
+            return f"in which {attentions} skip connections were found at {self.calls} attentions"
+        if not parts.mlp and not self.mlps and self.beside:
+            return "whose MLPs stand beside attention and are added with it"
+        if not self.mlps and self.beside != attentions:
+            return "in which no MLP was found"
+        ends = [i for i, kind in enumerate(self.skips) if kind == "mlp"]
+        apart = all(b - a > 1 for a, b in zip([-1, *ends], ends, strict=False))
+        if self.mlps and (self.beside or not apart or ends[-1] != len(self.skips) - 1):
+            return "in which not every branch of attention is followed by one of an MLP"
+        return ""
 
 
 class Ablation(Interception):
@@ -40,62 +82,94 @@ class Ablation(Interception):
     def __init__(self, parts: Parts) -> None:
         super().__init__(self.attended)
         self.parts = parts
-        self.given: dict[int, torch.Tensor] = {}
-        self.widths: list[int] = []
-        self.functions: list[bool] = []
-        self.width = 0
+        self.given: dict[int, Tensor] = {}
+        self.sums: dict[int, Tensor] = {}
+        self.fixed: set[int] = set()
+        self.stack: list[tuple[bool, torch.Size]] = []
+        self.shape: torch.Size | None = None
         self.attention = False
-        self.calls = 0
-        self.found = {"attention": 0, "mlp": 0}
+        self.found = Found()
 
     def attended(self, _: Any) -> None:
         """Attention has been computed: the next addition ends its branch."""
         self.attention = True
-        self.calls += 1
-        self.width = self.widths[-1] if self.widths else 0
+        self.found.calls += 1
+        self.shape = self.stack[-1][1] if self.stack else None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(func, "__name__", "") in ADDITIONS and not kwargs and len(args) == 2:
-            branch = self.branch_of(*args)
+        name = getattr(func, "__name__", "")
+        if name in PLAIN or name in OTHERS:
+            operands = [each for each in args if isinstance(each, Tensor)]
+            branch = self.branch_of(name, operands, plain=name in PLAIN and len(args) == 2 and not kwargs)
             if branch is not None:
                 return self.added(func, args, branch)
-        return super().__torch_function__(func, types, args, kwargs)
+            summed = self.is_sum(name, operands)
+            found = func(*args, **(kwargs or {}))
+            if summed:
+                self.sums |= {id(found): found}
+            return found
+        found = super().__torch_function__(func, types, args, kwargs)
+        if self.parts.silent and (name == "scaled_dot_product_attention" or name in SOFTMAX and self.pending is not None):
+            return torch.zeros_like(found)
+        return found
 
-    def branch_of(self, left: Any, right: Any) -> int | None:
-        """Which operand is a branch, where the other one is the tokens that went into it."""
-        if not self.functions or self.functions[-1]:
+    def branch_of(self, name: str, operands: list[Tensor], *, plain: bool) -> int | None:
+        """Which operand is a branch, where the other one is the tokens that went into it; what is odd is noted."""
+        known = [id(each) in self.given for each in operands[:2]]
+        if not self.are_tokens(operands) or not any(known):
             return None
-        both = isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor)
-        if not both or left.dim() < 2 or left.shape != right.shape or left.shape[-1] != self.width:
-            return None
-        known = [id(each) in self.given for each in (left, right)]
-        return known.index(False) if sum(known) == 1 else None
+        if sum(known) == 1 and plain and self.shape is not None and operands[0].shape[-1] == self.shape[-1]:
+            return known.index(False)
+        self.found.odd.append(f"{name} of {' × '.join(map(str, operands[0].shape))}")
+        return None
+
+    def is_sum(self, name: str, operands: list[Tensor]) -> bool:
+        """Whether this is a sum of branches, which must end in a skip, or become the tokens of what follows."""
+        known = any(id(each) in self.given for each in operands)
+        if name not in (*PLAIN, "add_", "__iadd__") or self.shape is None or known or not self.are_tokens(operands):
+            return False
+        for each in operands:
+            self.sums.pop(id(each), None)
+        return operands[0].shape[-1] == self.shape[-1]
+
+    def are_tokens(self, operands: list[Tensor]) -> bool:
+        """Whether two arrays may be tokens: as many as attention was given, computed in a module, and no parameters."""
+        if len(operands) < 2 or not self.stack or self.stack[-1][0]:
+            return False
+        left, right = operands[:2]
+        computed = not ({id(left), id(right)} & self.fixed)
+        alike = left.shape == right.shape and left.dim() > 1 and left.is_floating_point() and right.is_floating_point()
+        return computed and alike and (self.shape is None or count_of(left.shape) == count_of(self.shape))
 
     def added(self, func: Any, operands: tuple[Any, Any], branch: int) -> Any:
         """What an addition gives: both, the branch, or the tokens."""
         kind = "attention" if self.attention else "mlp"
         self.attention = False
-        self.found[kind] += 1
+        self.found.skips.append(kind)
+        self.found.beside += self.sums.pop(id(operands[branch]), None) is not None and kind == "attention"
         if kind == "mlp" and not self.parts.mlp:
             return operands[1 - branch]
         return func(*operands) if self.parts.skip else operands[branch]
 
     def enter(self, module: Any, given: Any, named: Any) -> None:
         """Remember what a module is given; it is held until the model has ended, so that its name is not used again."""
-        every = [each for each in (*given, *named.values()) if isinstance(each, torch.Tensor)]
+        function = next(module.parameters(), None) is None
+        every = [each for each in (*given, *named.values()) if isinstance(each, Tensor)]
         tokens = [each for each in every if each.is_floating_point() and each.dim() > 1]
-        self.given |= {id(each): each for each in tokens}
-        self.functions.append(next(module.parameters(), None) is None)
-        self.widths.append(tokens[0].shape[-1] if tokens else 0)
+        if not function:
+            self.given |= {id(each): each for each in tokens}
+            for each in tokens:
+                self.sums.pop(id(each), None)
+        self.stack.append((function, tokens[0].shape if tokens else torch.Size()))
 
     def leave(self, *_: Any) -> None:
         """A module has ended, however it did."""
-        self.widths.pop()
-        self.functions.pop()
+        self.stack.pop()
 
     @contextmanager
     def watching(self, model: torch.nn.Module) -> Iterator[None]:
         """Follow the model; everything is taken off again, whatever happens."""
+        self.fixed = {id(each) for each in (*model.parameters(), *model.buffers())}
         with ExitStack() as undo:
             for _, module in model.named_modules():
                 if not isinstance(module, TRANSPARENT):
@@ -107,20 +181,28 @@ class Ablation(Interception):
             yield
 
 
+def count_of(shape: torch.Size) -> int:
+    """How many tokens an array of this shape holds."""
+    return shape.numel() // max(shape[-1], 1) if len(shape) else 0
+
+
+def watched(model: torch.nn.Module, parts: Parts, run: Callable[[], Any]) -> tuple[Any, Found]:
+    """What `run` gives while the model keeps these parts alone, and what was added in it."""
+    ablation = Ablation(parts)
+    with torch.no_grad(), ablation.watching(model):
+        out = run()
+    for each in ablation.sums.values():
+        ablation.found.odd.append(f"a sum of {' × '.join(map(str, each.shape))} that ends in no skip")
+    return out, ablation.found
+
+
 def without(model: torch.nn.Module, parts: Parts, run: Callable[[], Any]) -> Any:
     """What `run` gives while the model keeps these parts alone.
 
     Raises:
-        UsageError: RS003, a part that is to be left out was not found.
+        UsageError: RS003, the model adds its branches in a way in which these cannot be told apart.
     """
-    ablation = Ablation(parts)
-    with torch.no_grad(), ablation.watching(model):
-        found = run()
-    skips, mlps = ablation.found["attention"], ablation.found["mlp"]
-    if not parts.skip and skips != ablation.calls:
-        given = f"{type(model).__name__}, in which {skips} skip connections were found at {ablation.calls} attentions"
-        raise error("RS003", given, "it adds them in a way that is not known: keep its skip connections")
-    if not parts.mlp and not mlps:
-        given = f"{type(model).__name__}, whose MLPs stand beside attention and are added with it"
-        raise error("RS003", given, "keep its MLPs")
-    return found
+    why = watched(model, Parts(), run)[1].why_not(parts) if parts.design != "skip+mlp" else ""
+    if why:
+        raise error("RS003", f"{type(model).__name__}, {why}", "keep its skip connections and its MLPs")
+    return watched(model, parts, run)[0]
