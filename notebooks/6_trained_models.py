@@ -117,8 +117,8 @@ assert share[5] < 0.2
 # ## Its tokens from layer to layer
 #
 # Dong et al. (2021) prove that attention alone makes tokens alike, doubly exponentially with depth, and that skip
-# connections prevent it. On a trained model one sees both: its skips or its MLPs are left out while it runs, and all else
-# stays. Without skips each residual is about the cube of the one before.
+# connections prevent it. On a trained model one sees both: its skips or its MLPs are left out while it runs, and all
+# else stays. Without skips each fall of the residual comes nearer to its cube.
 
 # %%
 depth = rs.trained_depth(model)

@@ -104,7 +104,7 @@ def test_the_command_says_it_in_words() -> None:
     done = called("model", FOLDER, "--text", ESSAY, "--max-length", 128, "-m", "effective_rank")
     assert done.status == 0
     text = " ".join(done.stdout.split())
-    assert "runs from 22.8 to 127 of 128, in the last from 6.03 to 15.6" in text
+    assert "runs from 22.8 to 127 of 128, in layer 5 from 6.03 to 15.6" in text
     document = strict_json(called("model", FOLDER, "--text", ESSAY, "--max-length", 128, "-f", "json").raw)
     assert len(document["matrices"]) == 72
     assert len({matrix["digest"] for matrix in document["matrices"]}) == 72

@@ -1,4 +1,4 @@
-"""A monitor looks at attention while a model trains: its rows are those of the matrices, and training stays as it was."""
+"""A monitor looks at attention while a model trains: its rows are those of the matrices, and training goes on."""
 
 import warnings
 from pathlib import Path

@@ -1,7 +1,7 @@
 """What if: the heads of a trained model under other masks, plans and kernels, beside the attention that was trained."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rankscope.analyzer.numerics import Numerics
 from rankscope.result import Result
@@ -44,9 +44,8 @@ def what_if(
     >>> [(matrix.stack, record.value) for matrix, record in zip(result.table.matrices, result)]
     [('trained', None), ('trained', None), ('causal', 10), ('causal', 10)]
     """
-    from rankscope.generators.capture.variants import WhatIf, variant
-
     from rankscope.generators.capture.capturing import Capture
+    from rankscope.generators.capture.variants import WhatIf, variant
     from rankscope.trained import given_model
 
     captured = source if isinstance(source, Capture) else given_model(source).captured

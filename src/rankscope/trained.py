@@ -157,7 +157,9 @@ def given_model(model: Any) -> "Model":
     if isinstance(model, str | Path):
         return Model(str(model))
     if not isinstance(model, Model):
-        raise error("RS105", f"a {type(model).__name__} as a model", "give a rankscope.Model, or the path of its folder")
+        raise error(
+            "RS105", f"a {type(model).__name__} as a model", "give a rankscope.Model, or the path of its folder"
+        )
     return model
 
 
@@ -165,9 +167,9 @@ def trained_depth(model: "Model | str", *, timing: bool = False) -> Result:
     """How the tokens of a trained model tend to each other from layer to layer, as it is, and without parts of it.
 
     The model computes in float64, so that residuals are known down to about 10⁻¹³. The first row holds the tokens that
-    enter the first layer, the last one those that the model gives, after a norm at its end if it has one. A variant that
-    cannot be had of this architecture is named in the notes of the result. Beside them stands the product of the model's
-    own self-attention matrices, means over heads.
+    enter the first layer, the last one those that the model gives, after a norm at its end if it has one. A variant
+    that cannot be had of this architecture is named in the notes of the result. Beside them stands the product of the
+    model's own self-attention matrices, means over heads.
 
     Raises:
         UsageError: RS003, several texts.

@@ -410,7 +410,7 @@ KERNELS_TRIED: Final[dict[str, OfScores | OfFeatures | OfRecurrence]] = {
     "logn:16": OfScores(partial(naive.entropy_invariant, trained=16)),
     "off-by-one": OfScores(partial(naive.with_sink, sink=0.0)),
     "sink:-0.5": OfScores(partial(naive.with_sink, sink=-0.5)),
-    # cap · tanh(s / cap) changes by no more than s, and is off by its own 10 units at most: a division, tanh, a product.
+    # cap · tanh(s / cap) changes by no more than s, and is off by 10 units of its own: a division, tanh, a product.
     "softcap:0.8": OfScores(partial(naive.capped, cap=0.8), lambda bound: 2.0 * (1 + 10)),
     "sigmoid": OfScores(naive.sigmoids),
     "sparsemax": OfScores(partial(naive.entmax, power=1)),

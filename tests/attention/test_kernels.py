@@ -29,9 +29,10 @@ DEFINITIONS: dict[str, Callable[[Any], Any]] = {
 
 
 BUILT_IN = [
-    "softmax", "tempered:0.5", "tempered:4", "logn", "logn:16", "off-by-one", "sink:-2", "softcap:2", "softcap", "sigmoid", "sparsemax",
-    "entmax", "relu2", "linear", *(f"linear:{features}" for features in FEATURES), "favor:12", "favor", "cosformer",
-    "efficient", "taylor", "hedgehog", "focused", "focused:2", "retnet", "gla", "ssd", "delta", "gated-delta",
+    "softmax", "tempered:0.5", "tempered:4", "logn", "logn:16", "off-by-one", "sink:-2", "softcap:2", "softcap",
+    "sigmoid", "sparsemax", "entmax", "relu2", "linear", *(f"linear:{features}" for features in FEATURES),
+    "favor:12", "favor", "cosformer", "efficient", "taylor", "hedgehog", "focused", "focused:2",
+    "retnet", "gla", "ssd", "delta", "gated-delta",
 ]  # fmt: skip
 
 

@@ -380,7 +380,7 @@ def test_a_text_that_is_missing_ends_with_6(models: Models, tmp_path: Path) -> N
 def test_a_text_that_is_too_long_is_cut_and_that_is_told(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     done = given(models, text(100).encode(), monkeypatch)
     assert done.status == 0
-    assert done.stdout.splitlines()[0].startswith("4 matrices   n 64")
+    assert done.stdout.splitlines()[0].startswith("bert   4 matrices   n 64")
     assert "rankscope: of stdin the first 64 tokens are used, 38 are not\n" in done.stderr
 
 

@@ -1,5 +1,6 @@
 """The heads of a model as tables: each cell is the head of its row and column, each mean that of its layer."""
 
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -14,12 +15,11 @@ from rankscope.report.sentences import sentences
 from rankscope.report.terminal import to_text
 from tests.report.canned import HOSTILE
 
-
 RANK = ("effective_rank",)
 
 
 def heads(
-    layers: int, count: int, stacks: tuple[str, ...] = ("",), *, measures: tuple[str, ...] = RANK, **more: Any
+    layers: int, count: int, stacks: tuple[str, ...] = ("model",), *, measures: tuple[str, ...] = RANK, **more: Any
 ) -> Table:
     """A model whose head h of layer l in stack s has the value 1 + 10·l + h + s/4 of each measure."""
     matrices: list[Matrix] = []
@@ -28,7 +28,7 @@ def heads(
         for layer in range(layers):
             for head in range(count):
                 i = len(matrices)
-                label = f"{stack} layer {layer} head {head}".strip()
+                label = f"{stack} layer {layer} head {head}"
                 matrices.append(Matrix(i, label, 64, 64, d=8, source="tiny", stack=stack, fidelity=1e-7))
                 value = 1 + 10 * layer + head + s / 4
                 records += [Record(i, each, value, "rank", layer=layer, head=head, **more) for each in measures]
@@ -79,7 +79,8 @@ def test_what_is_not_known_is_a_dash_and_no_part_of_a_mean() -> None:
     table.records[4] = Record(4, "effective_rank", None, "rank", layer=0, head=4, status="refused", code="RS110")
     (_, _, rows), (_, _, means) = by_head.grids(table)
     assert rows[0][4:6] == ["—", "RS110"]
-    assert means == [["0", by_head.brief(fmean(1 + head for head in range(30) if head not in (3, 4)))]]
+    mean = fmean(1 + head for head in range(30) if head not in (3, 4))
+    assert means == [["0", f"{by_head.brief(mean)} (28 of 30)"]]
     nothing = [Record(i, "effective_rank", None, "rank", layer=0, head=i) for i in range(30)]
     unknown = Table({}, table.matrices, nothing, [])
     assert by_head.grids(unknown, 80)[0][2] == [["0", "—", "—", "—", "—"]]
@@ -106,7 +107,7 @@ def test_names_are_inert_and_no_line_is_wider_than_the_terminal(name: str) -> No
 def test_the_sentences_say_first_and_last_layer_and_the_lowest_heads() -> None:
     said = list(of_heads(heads(3, 9)))
     assert said == [
-        "In the first layer the effective rank of heads runs from 1 to 9 of 64, in the last from 21 to 29.",
+        "In layer 0 the effective rank of heads runs from 1 to 9 of 64, in layer 2 from 21 to 29.",
         "Lowest: heads 0, 1 and 2 of layer 0 have effective rank 1, 2 and 3 of 64.",
     ]
 
@@ -132,15 +133,49 @@ def test_what_changes_is_said_pair_by_pair() -> None:
 def test_an_encoder_and_a_decoder_are_two_things_and_no_variants() -> None:
     said = " ".join(of_heads(heads(2, 2, ("encoder", "decoder", "cross"))))
     assert "What if" not in said
-    assert "In the first layer of the encoder" in said
-    assert "In the first layer of cross-attention" in said
+    assert "In layer 0 of the encoder" in said
+    assert "In layer 0 of cross-attention" in said
 
 
 def test_a_document_names_the_model_and_says_how_faithful_its_matrices_are() -> None:
     table = heads(2, 13)
     assert sentences(table)[-1] == (
-        "These are the matrices that the model used: its own outputs, or weights, differ by 1.0e−07."
+        "What the model itself computed agrees with the matrices of 26 heads to 1.0e−07 (fidelity)."
     )
     content = content_of([table], text="none")
     assert content.title == "Attention of tiny: 26 heads"
     assert content.parts[0].grid.title == "Effective rank, layer × head"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fidelity", "doubted"),
+    [("float32", 9e-4, False), ("float32", 2e-3, True), ("bfloat16", 9e-2, False), ("bfloat16", 0.2, True)],
+)
+def test_matrices_that_the_model_did_not_use_are_doubted(dtype: str, fidelity: float, doubted: bool) -> None:
+    table = heads(2, 13)
+    table.matrices[7] = replace(table.matrices[7], fidelity=fidelity)
+    of_source = replace(table, study={"sources": [{"dtype": dtype}]})
+    assert ("they may not be the matrices" in sentences(of_source)[-1]) is doubted
+
+
+def test_variants_count_neither_as_heads_of_the_model_nor_against_chance() -> None:
+    table = heads(1, 2, ("trained", "causal"), null_mean=60.0, null_sd=1.0, null_count=10)
+    for i in (2, 3):
+        table.matrices[i] = replace(table.matrices[i], fidelity=None)
+    said = " ".join(sentences(table))
+    assert "the matrices of 2 heads to" in said
+    assert by_head.title_of(table) == "tiny: 2 heads as trained and in 1 variant"
+    assert "of 4" not in said
+
+
+def test_heads_that_tie_are_counted() -> None:
+    table = heads(1, 30)
+    table.records[:6] = [replace(record, value=1.0) for record in table.records[:6]]
+    assert list(of_heads(table)) == ["Lowest: 6 heads have effective rank 1 of 64."]
+
+
+def test_what_stays_the_same_is_counted() -> None:
+    table = heads(1, 3, ("trained", "causal"))
+    table.records[3] = replace(table.records[3], value=table.records[0].value)
+    *_, said = of_heads(table)
+    assert "is higher in 2 of 3 heads and the same in 1, " in said

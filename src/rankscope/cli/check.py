@@ -98,7 +98,7 @@ def check(
                 for each in found
             ],
         }  # fmt: skip
-        print(json.dumps(document, allow_nan=False))
+        print(json.dumps(document, allow_nan=False, ensure_ascii=False))
     elif not quiet:
         from rankscope.report.cells import counted, printable
 

@@ -233,7 +233,7 @@ def again(model: Any, inputs: dict[str, Any]) -> Callable[[Site], Layer]:
 
 
 def apart(tokens: Float64) -> bool:
-    """Whether tokens differ by more than rounding: where attention gives zeros and nothing passes by, they are alike."""
+    """Whether tokens differ by more than rounding; where attention gives zeros and nothing passes by, they do not."""
     largest = float(np.abs(tokens).max(initial=0.0))
     return bool(np.abs(tokens - tokens[:1]).max(initial=0.0) > ALIKE * largest)
 

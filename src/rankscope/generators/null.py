@@ -54,8 +54,12 @@ def of_request(request: Request, operator: Dense | Factored, seed: int, path: st
         scale=1.0,
     )
     if isinstance(request.kernel, ScoreKernel):
-        wanted, found = (within_rows(glued(each)[0], request.seen) for each in (request, drawn))
-        made = built(replace(drawn, scale=wanted / found if found else 0.0))
+        scores = glued(request)[0]
+        wanted, found = (within_rows(each, request.seen) for each in (scores, glued(drawn)[0]))
+        kernel = request.kernel
+        if kernel.sink is not None and request.seen.any():  # it is compared with scores, whose mean noise has not
+            kernel = replace(kernel, sink=kernel.sink - float(scores[request.seen].mean()))
+        made = built(replace(drawn, scale=wanted / found if found else 0.0, kernel=kernel))
     else:
         with np.errstate(over="ignore"):  # what overflows is refused by name where it is used
             sized = Pair(size_of(pair.left) * drawn.tokens.left, size_of(pair.right) * drawn.tokens.right)

@@ -98,6 +98,8 @@ def opened(path: Path) -> Iterator[BufferedReader]:
     """The file at `path`, to be read only; what the system refuses is RS501."""
     remedy = "give the name of a file that exists and may be read"
     try:
+        if path.is_dir():
+            raise error("RS501", f"{where(path)} is a folder", "for the folder of a model there is rankscope model")
         if not path.is_file():  # a pipe would wait for ever, and a device has no length
             raise error("RS501", f"{where(path)} does not exist, or is not a file", remedy)
         with path.open("rb") as file:

@@ -141,8 +141,16 @@ def means_of(stack: Stack, measure: str) -> tuple[list[str], Rows]:
     rows = []
     for layer in stack.layers():
         values = [stack.values(name, layer) for name in names]
-        rows.append([str(layer), *(brief(fmean(each)) if each else "—" for each in values)])
+        counts = [sum(place[0] == layer for place in stack.heads[name]) for name in names]
+        rows.append([str(layer), *(of_known(each, count) for each, count in zip(values, counts, strict=True))])
     return ["layer", *(HEADINGS.get(name, name) for name in names)], rows
+
+
+def of_known(values: Sequence[float], count: int) -> str:
+    """The mean of the values that are known, and of how many heads, where not of all."""
+    if not values:
+        return "—"
+    return brief(fmean(values)) + (f" ({len(values)} of {count})" if len(values) < count else "")
 
 
 def beside(
@@ -192,25 +200,26 @@ def brief(value: float) -> str:
 def title_of(table: Table) -> str:
     """The model, and how many heads there are."""
     models = list(dict.fromkeys(printable(matrix.source) for matrix in table.matrices))
-    heads = counted(sum(record.head is not None for record in first_records(table)), "head")
-    return f"{', '.join(models)}: {heads}"
-
-
-def first_records(table: Table) -> list[Record]:
-    """One record of each matrix."""
-    return [table.of(matrix)[0] for matrix in table.matrices if table.of(matrix)]
+    stacks: dict[str, int] = {}
+    for matrix in table.matrices:
+        heads = sum(record.head is not None for record in table.of(matrix)[:1])
+        stacks[matrix.stack or ""] = stacks.get(matrix.stack or "", 0) + heads
+    first = next(iter(stacks))
+    if first.endswith("trained"):
+        variants = f" as trained and in {counted(len(stacks) - 1, 'variant')}"
+        return f"{', '.join(models)}: {counted(stacks[first], 'head')}{variants}"
+    return f"{', '.join(models)}: {counted(sum(stacks.values()), 'head')}"
 
 
 def to_lines(table: Table, width: int) -> list[str]:
     """The tables as lines of at most `width` columns."""
     from rankscope.report.by_layer import fitted
-    from rankscope.report.terminal import common_heading, footer
+    from rankscope.report.terminal import common_of, remarks
 
-    common = common_heading(table).partition("   ")[2]
-    lines = folded("   ".join(filter(None, [title_of(table), common])), width, "   ")
+    lines = folded("   ".join([title_of(table), *common_of(table)]), width, "   ")
     for title, header, rows in grids(table, width):
         if len(header) > 2 or rows:
             lines += ["", title, *fitted(header, rows, width)]
     left = len({record.measure for record in table})
-    more = f"; {left} measures of each head with --format csv or json" if left > 1 else ""
-    return [*lines, *footer(table, width, more)]
+    more = [f"{left} measures of each head, with guarantees, with --format csv or json"] if left > 1 else []
+    return [*lines, *([""] if more else []), *more, *remarks(table, width)]

@@ -1,14 +1,21 @@
 """Sentences on the heads of a model: what changes from the first layer to the last, which heads stand out, what if."""
 
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from statistics import fmean
 from typing import Final
 
-from rankscope.records import Record, Table
+from rankscope.records import Matrix, Record, Table
 from rankscope.report.by_head import Stack, brief, main_of, stacks_of
 from rankscope.report.cells import counted, printable, short
 from rankscope.report.chance import side_of
 from rankscope.report.factors import by, directions
+
+ALONE: Final = "model"
+"""What the only stack of a model is called."""
+
+TRAINED: Final = "trained"
+"""What its heads are called beside variants of them."""
 
 NAMED: Final = 3
 """Heads that are named."""
@@ -21,7 +28,7 @@ def of_heads(table: Table) -> Iterator[str]:
     measure = main_of(table)
     first, *others = stacks_of(table)
     variants = [stack for stack in others if any(set(stack.heads[measure]) & set(first.heads[measure]))]
-    compared = any(matrix.plan or matrix.stack == "trained" for matrix in first.matrices)
+    compared = first.name.endswith(TRAINED)
     for stack in [first] if compared else [first, *others]:
         yield from of_stack(stack, measure)
     for stack in variants if compared else []:
@@ -37,13 +44,22 @@ def of_stack(stack: Stack, measure: str) -> Iterator[str]:
         ends = [stack.values(measure, layer) for layer in (layers[0], layers[-1])]
         runs = [f"from {brief(min(each))} to {brief(max(each))}" for each in ends]
         size = of_size(stack) if measure == "effective_rank" else ""
-        yield f"In the first layer{where} the {name} of heads runs {runs[0]}{size}, in the last {runs[1]}."
+        places = f"In layer {layers[0]}{where}", f"in layer {layers[-1]}"
+        yield f"{places[0]} the {name} of heads runs {runs[0]}{size}, {places[1]} {runs[1]}."
     yield from lowest(stack, measure, name, where)
+
+
+def own_heads(table: Table, matrices: list[Matrix]) -> list[Matrix]:
+    """The heads as the model has them, without variants of them and without what they make together."""
+    together = {record.matrix for record in table if record.over is not None}
+    variants = any(str(matrix.stack).endswith(TRAINED) for matrix in table.matrices)
+    kept = [each for each in matrices if each.id not in together]
+    return [each for each in kept if not variants or str(each.stack).endswith(TRAINED)]
 
 
 def where_of(stack: Stack) -> str:
     """The stack in words, where there are several."""
-    names = {"": "", "trained": "", "encoder": " of the encoder", "decoder": " of the decoder"}
+    names = {"": "", ALONE: "", TRAINED: "", "encoder": " of the encoder", "decoder": " of the decoder"}
     return names.get(stack.name, f" of {printable(stack.name)}").replace("of cross", "of cross-attention")
 
 
@@ -58,8 +74,11 @@ def lowest(stack: Stack, measure: str, name: str, where: str) -> Iterator[str]:
     found = sorted((float(r.value), place, r) for place, r in stack.heads[measure].items() if r.value is not None)
     if len(found) < 2 or found[0][0] == found[-1][0]:
         return
-    layer = found[0][1][0]
-    least = [(value, place, record) for value, place, record in found[:NAMED] if place[0] == layer]
+    layer, equal = found[0][1][0], sum(value == found[0][0] for value, _, _ in found)
+    if equal > NAMED:
+        yield f"Lowest: {counted(equal, 'head')}{where} have {name} {brief(found[0][0])}{of_size(stack)}."
+        return
+    least = list(takewhile(lambda each: each[1][0] == layer, found[:NAMED]))
     heads = joined([str(place[1]) for _, place, _ in least])
     noun, have = ("head", "has") if len(least) == 1 else ("heads", "have")
     values = joined([brief(value) for value, _, _ in least])
@@ -92,7 +111,9 @@ def what_if(first: Stack, other: Stack, measure: str) -> Iterator[str]:
     if not count:
         yield f"What if {label}: the {name} stays the same in {heads}."
         return
-    change = f"the {name} is {side} in {count} of {heads}, {by(pairs, count)}"
+    same = len(pairs) - lower - higher
+    unchanged = f" and the same in {same}" if same else ""
+    change = f"the {name} is {side} in {count} of {heads}{unchanged}, {by(pairs, count)}"
     means = f"{brief(fmean(b for _, b in pairs))} on average instead of {brief(fmean(a for a, _ in pairs))}"
     yield f"What if {label}: {change}; {means}."
 

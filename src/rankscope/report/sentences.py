@@ -11,7 +11,7 @@ from rankscope.report.chance import CHANCE, side_of
 from rankscope.report.factors import factors
 from rankscope.report.figures._curve import curves_of
 from rankscope.report.kinds import kinds, varies_seeds
-from rankscope.report.of_heads import joined, of_heads
+from rankscope.report.of_heads import joined, of_heads, own_heads
 
 SPOKEN: Final = 3
 """Kinds of matrices of which a sentence is said each; of more it is said what varies."""
@@ -21,6 +21,12 @@ MOST_NAMED: Final = 5
 
 SPOKEN_OF: Final = {"effective_rank": "effective rank", "rank_numerical": "numerical rank"}
 """The means over seeds that are said in words."""
+
+UNFAITHFUL: Final = 1e-3
+"""A fidelity beyond what rounding explains, of scores of some hundreds in float32."""
+
+UNFAITHFUL_HALF: Final = 0.1
+"""The same of scores of some tens in half precision."""
 
 CLIFF: Final = 1e4
 """A gap by which singular values of stored numbers fall where rounding has made the smaller ones."""
@@ -202,15 +208,22 @@ def against_chance(records: list[tuple[dict[str, Record], Matrix]]) -> Iterator[
 def of_model(table: Table, matrices: list[Matrix]) -> Iterator[str]:
     """What the heads of a model show, and how many of them matched random attention does not show."""
     yield from of_heads(table)
-    yield from against_chance([(found(table, matrix), matrix) for matrix in matrices])
-    yield from faithful(matrices)
+    own = own_heads(table, matrices)
+    yield from against_chance([(found(table, matrix), matrix) for matrix in own])
+    yield from faithful(table, own)
 
 
-def faithful(matrices: list[Matrix]) -> Iterator[str]:
-    """How far the matrices are from what the model computed, at most."""
-    known = [matrix.fidelity for matrix in matrices if matrix.fidelity is not None]
-    if known:
-        yield f"These are the matrices that the model used: its own outputs, or weights, differ by {short(max(known))}."
+def faithful(table: Table, own: list[Matrix]) -> Iterator[str]:
+    """How far the matrices of the model's own heads are from what it computed, and whether rounding explains it."""
+    known = [matrix.fidelity for matrix in own if matrix.fidelity is not None]
+    if not known:
+        return
+    sources = [each for each in table.setting("sources") for each in (each if isinstance(each, list) else [each])]
+    half = any("float16" in str(each.get("dtype")) for each in sources if isinstance(each, dict))
+    heads = counted(len(own), "head") if len(known) == len(own) else f"{len(known)} of {counted(len(own), 'head')}"
+    said = f"What the model itself computed agrees with the matrices of {heads} to {short(max(known))} (fidelity)"
+    doubt = "; that is more than rounding explains: they may not be the matrices that it used"
+    yield f"{said}{doubt if max(known) > (UNFAITHFUL_HALF if half else UNFAITHFUL) else ''}."
 
 
 def of_several(table: Table, matrices: list[Matrix]) -> Iterator[str]:

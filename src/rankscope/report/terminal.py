@@ -144,9 +144,13 @@ def footer(table: Table, width: int, more: str = "") -> list[str]:
     used = {record.guarantee for record in table}
     marks = [f"{mark} {name}" for name, mark in MARKS.items() if name in used and mark.strip()]
     marks += ["unmarked: estimated"] if "estimated" in used else []
-    lines = [*textwrap.wrap("   ".join(marks) + more, width)]
-    lines += [line for note in notes_of(table) for line in textwrap.wrap(f"note: {printable(note)}", width)]
-    return ["", *lines, *(line for each in complaints(table) for line in textwrap.wrap(each, width))]
+    return ["", *textwrap.wrap("   ".join(marks) + more, width), *remarks(table, width)]
+
+
+def remarks(table: Table, width: int) -> list[str]:
+    """What was done to matrices, and which could not be measured."""
+    texts = [*(f"note: {printable(note)}" for note in notes_of(table)), *complaints(table)]
+    return [line for text in texts for line in textwrap.wrap(text, width)]
 
 
 def notes_of(table: Table) -> list[str]:
@@ -213,6 +217,13 @@ def row_name(table: Table, record: Record) -> str:
 
 
 def common_heading(table: Table) -> str:
+    """The model that matrices are of, how many there are, and what all of them share."""
+    models = {matrix.source for matrix in table.matrices if matrix.stack is not None}
+    named = [printable(models.pop())] if len(models) == 1 else []
+    return "   ".join([*named, f"{len(table.matrices)} matrices", *common_of(table)])
+
+
+def common_of(table: Table) -> list[str]:
     """What all matrices share."""
     shared = {name: {getattr(matrix, name) for matrix in table.matrices} for name in ("d", "scale", "dtype")}
     single = {name: values.pop() for name, values in shared.items() if len(values) == 1 and None not in values}
@@ -221,7 +232,7 @@ def common_heading(table: Table) -> str:
     parts += [f"{name} {f'{v:g}' if isinstance(v, float) else v}" for name, v in single.items()]
     seeds = {record.seed for record in table}
     parts += [f"seed {seeds.pop()}"] if len(seeds) == 1 and None not in seeds else []
-    return "   ".join([f"{len(table.matrices)} matrices", *parts])
+    return parts
 
 
 def listed(table: Table, width: int) -> list[str]:

@@ -1,6 +1,7 @@
 """A model without its skip connections or its MLPs: what is left is the same model written without them, bit by bit."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -142,12 +143,12 @@ def test_tokens_that_are_added_in_another_way_are_refused_or_left_out_rightly(na
         with torch.no_grad():
             expected = made(parts)(tokens())
         model = made(Parts())
+        found, code = None, ""
         try:
-            found = without(model, parts, lambda model=model: model(tokens()))
+            found = without(model, parts, partial(model, tokens()))
         except UsageError as refused:
-            assert refused.code == "RS003"
-        else:
-            assert torch.equal(found, expected), (name, where, parts)
+            code = refused.code
+        assert code == "RS003" or (found is not None and torch.equal(found, expected)), (name, where, parts)
 
 
 class Macaron(Model):
@@ -156,7 +157,7 @@ class Macaron(Model):
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.places
         for layer in self.layers:
-            x = layer(x + 0.5 * layer.mlp(layer.second(x)))
+            x = layer(x + 0.5 * layer.mlp(layer.second(x)))  # type: ignore[operator]
         return x
 
 

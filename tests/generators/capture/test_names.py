@@ -100,10 +100,10 @@ def test_a_call_outside_of_all_is_the_first() -> None:
 @pytest.mark.parametrize(
     ("site", "options", "wanted"),
     [
-        (Site("", 2, ""), {}, ("", "layer 2 head 5")),
+        (Site("", 2, ""), {}, ("model", "layer 2 head 5")),
         (Site("cross", 2, ""), {}, ("cross", "cross layer 2 head 5")),
         (Site("", 2, "", 1), {"several": True}, ("call 1", "call 1 layer 2 head 5")),
-        (Site("", 2, "", 1), {}, ("", "layer 2 head 5")),
+        (Site("", 2, "", 1), {}, ("model", "layer 2 head 5")),
         (Site("decoder", 2, ""), {"variant": "causal"}, ("decoder causal", "decoder causal layer 2 head 5")),
     ],
 )

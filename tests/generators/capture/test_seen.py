@@ -231,7 +231,9 @@ def test_a_column_that_is_no_sink_makes_no_layer_at_all() -> None:
     scores = torch.cat([query @ key.mT * 0.5, drawn(2, 4, 5, 1, seed=8)], dim=-1)
     call = Written(scores, torch.softmax(scores, dim=-1), ((query, key),), 6, None)
     for keep in (True, False):
-        assert layer_of(call, SITE, None, keep) == "whose softmax has a column that is no key and differs from row to row"
+        assert (
+            layer_of(call, SITE, None, keep) == "whose softmax has a column that is no key and differs from row to row"
+        )
 
 
 def test_sinks_make_weights_that_sum_to_less() -> None:

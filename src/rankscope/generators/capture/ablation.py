@@ -5,9 +5,9 @@ given to a module that has parameters, a norm or attention, which the output of 
 after attention ends a branch of attention, the next one a branch of an MLP. Where both stand side by side, their sum is
 one branch, and there is no MLP of its own to be left out.
 
-Models can add in ways that are not known, and leaving out a part of what is added would then compute something else than
-is said. So the model runs once as it is, and every addition of tokens in it must be one of those; and where its skips
-are left out it runs once more with attention that gives zeros: what is left must then be alike for all tokens.
+Models can add in ways that are not known, and leaving out a part of what is added would then compute something else
+than is said. So the model runs once as it is, and every addition of tokens in it must be one of those; and where its
+skips are left out it runs once more with attention that gives zeros: what is left must then be alike for all tokens.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +24,9 @@ from rankscope.generators.capture.interception import SOFTMAX, Interception
 PLAIN: Final = frozenset({"add", "__add__", "__radd__"})
 """Additions that give a new array, of which a branch or the tokens alone can take the place."""
 
-OTHERS: Final = frozenset({"add_", "__iadd__", "sub", "__sub__", "__rsub__", "sub_", "addcmul", "addcmul_", "lerp", "lerp_"})
+OTHERS: Final = frozenset(
+    {"add_", "__iadd__", "sub", "__sub__", "__rsub__", "sub_", "addcmul", "addcmul_", "lerp", "lerp_"}
+)
 """Ways to add of which none can."""
 
 Tensor = torch.Tensor
@@ -109,7 +111,8 @@ class Ablation(Interception):
                 self.sums |= {id(found): found}
             return found
         found = super().__torch_function__(func, types, args, kwargs)
-        if self.parts.silent and (name == "scaled_dot_product_attention" or name in SOFTMAX and self.pending is not None):
+        attends = name == "scaled_dot_product_attention" or (name in SOFTMAX and self.pending is not None)
+        if self.parts.silent and attends:
             return torch.zeros_like(found)
         return found
 

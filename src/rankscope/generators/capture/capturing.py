@@ -20,8 +20,8 @@ from rankscope.generators.capture.seen import layer_of, of_steps, size_of
 from rankscope.generators.stack import Job, Work
 
 REMEDY: Final = (
-    "what is seen is scaled_dot_product_attention, nn.MultiheadAttention, and a softmax of products of queries and keys "
-    "that multiplies values, run inside of the with block and not compiled; for a model of transformers call "
+    "what is seen is scaled_dot_product_attention, nn.MultiheadAttention, and a softmax of products of queries and "
+    "keys that multiplies values, run inside of the with block and not compiled; for a model of transformers call "
     "model.set_attn_implementation('sdpa') first"
 )
 

@@ -46,7 +46,7 @@ class Head:
     keys: Boolean | None = None
 
     def without_padding(self) -> tuple["Head", str]:
-        """The head without keys that no query sees, and without their queries where these are padding; and what is gone.
+        """The head without keys that no query sees, and their queries where these are padding; and what is gone.
 
         Padding stands at an end of a text, and the tokens before or behind it see themselves.
         """

@@ -98,7 +98,9 @@ class Layer:
             return None
         known: dict[int, Boolean] = self.__dict__.setdefault("known", {})
         if batch not in known:
-            known[batch] = np.any([self.head(batch, h, alone=False).seen.any(axis=0) for h in range(self.heads)], axis=0)
+            known[batch] = np.any(
+                [self.head(batch, h, alone=False).seen.any(axis=0) for h in range(self.heads)], axis=0
+            )
         return known[batch]
 
 

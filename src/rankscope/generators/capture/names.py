@@ -59,7 +59,7 @@ class Numbering:
         self.passed, self.called, self.taken = self.passed + 1, {}, set()
 
     def site(self, module: str, *, two: bool = False, apart: bool = False) -> Site:
-        """The place of the next call in a module, which was given `two` arrays of tokens, or two of one shape (`apart`).
+        """The place of the next call in a module that was given `two` arrays of tokens, or two of one shape (`apart`).
 
         >>> numbers = Numbering.of(["encoder.block.0.layer.0", "decoder.block.0.layer.1"])
         >>> numbers.begin()
@@ -84,10 +84,12 @@ class Numbering:
 
 
 def label_of(site: Site, text: int | None, head: int, *, several: bool = False, variant: str = "") -> tuple[str, str]:
-    """The stack that a head belongs to, and its label; `text` and the call are named where there are several."""
+    """The stack that a head belongs to, "model" where there is one, and its label; `text` and the call are named where
+    there are several.
+    """
     call = f"call {site.passed}" if several else ""
     stack = " ".join(filter(None, [call, "" if text is None else f"text {text}", site.stack, variant]))
-    return stack, " ".join(filter(None, [stack, f"layer {site.layer} head {head}"]))
+    return stack or "model", " ".join(filter(None, [stack, f"layer {site.layer} head {head}"]))
 
 
 def called(site: Site) -> str:

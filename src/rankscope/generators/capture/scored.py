@@ -39,7 +39,7 @@ class Product:
 def hidden(scores: Tensor) -> Tensor:
     """Which keys a query does not see, by scores that are −∞ or stand for it: all of them where no other is larger.
 
-    Where the scores of every query are as low, nothing is hidden: softmax does not feel what all of a row have in common.
+    Where the scores of every query are as low, nothing is hidden: what all of a row have in common changes no softmax.
     """
     least = torch.finfo(scores.dtype).min / 2
     top = scores.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf).amax(dim=-1, keepdim=True)

@@ -106,13 +106,11 @@ def of_fused(call: Fused, site: Site, module: Any, faithful: bool) -> Layer | st
         known = [*([(value, out)] if call.dropout == 0 else []), probe(call)]
         fidelity = np.array([[missed(found, b, h, known) for h in range(heads)] for b in range(batch)])
     held = None if mask is None else kept(narrowed(mask))
-    return replace(
-        found, query=kept(query), key=kept(without_copies(key, module)), mask=held, fidelity=fidelity
-    )
+    return replace(found, query=kept(query), key=kept(without_copies(key, module)), mask=held, fidelity=fidelity)
 
 
 def of_heads(tensor: Tensor) -> Tensor:
-    """The queries, keys or values of a fused call as batch × heads × tokens × numbers; of three axes one is of texts."""
+    """Queries, keys or values of a fused call as batch × heads × tokens × numbers; of three axes one is of texts."""
     return tensor[:, None] if tensor.dim() == 3 else four(tensor)
 
 

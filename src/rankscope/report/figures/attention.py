@@ -92,6 +92,8 @@ def draw(figure: Figure, table: Table) -> None:
     if table.over_depth:
         raise error("RS003", "the figure 'attention' of a study of depth", "take the figure collapse")
     chosen = first_of_seeds(table)
+    if len({matrix.stack for matrix in chosen}) > 1:  # a page has room for the heads of one stack
+        chosen = [matrix for matrix in chosen if matrix.stack == chosen[0].stack]
     numbers = {matrix.id: matrix for matrix in chosen}
     found = [picture_of(each, numbers[each.matrix]) for each in table.series if shown(each) and each.matrix in numbers]
     if not found:
