@@ -189,3 +189,38 @@ def test_the_trainer_of_transformers_counts_the_steps_and_logs_the_scalars(tmp_p
     assert [each["step"] for each in logged][:4] == [1, 2, 3, 4]
     assert logged[3]["attention/layer.1/effective_rank"] == monitor.rows[-1]["mean"]
     assert monitor.cost.steps == 4
+
+
+def test_a_monitor_that_fails_says_so_once_and_training_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = trained(encoder(), 3)
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no")
+
+    for place in ("rankscope.generators.capture.sampling.layer_of", "rankscope.generators.capture.sampling.following"):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, broken)
+            watched = encoder()
+            with (
+                pytest.warns(UserWarning, match="disabled from step 0 on: RuntimeError: no") as said,
+                rs.Monitor(watched, every=1) as monitor,
+            ):
+                found = trained(watched, 3)
+        assert len(said) == 1
+        assert all(torch.equal(a, b) for a, b in zip(alone, found, strict=True))
+        assert (monitor.rows, monitor.enabled) == ([], False)
+
+
+@pytest.mark.parametrize("start", [rs.Monitor, rs.capture])
+def test_a_compiled_model_is_refused_before_it_runs(start: Any) -> None:
+    compiled = torch.compile(encoder(), backend="eager")
+    within = encoder()
+    within.compile(backend="eager")
+    for model in (compiled, within):
+        with pytest.raises(RankscopeError, match="compiled") as refused, start(model):
+            pass
+        assert refused.value.code == "RS105"
+
+
+def test_a_monitor_prints_as_what_it_costs() -> None:
+    assert repr(rs.Monitor(encoder(), every=7)).startswith("<Monitor of TransformerEncoder, every 7 steps: 0 of 0")

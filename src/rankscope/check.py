@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from rankscope.analyzer.analyze import chosen
@@ -77,6 +77,16 @@ def failures(table: Table, limits: Sequence[Limit]) -> Iterator[Failure]:
             for each in limits:
                 if record.measure == each.measure and not keeps(record, each, each.at(matrix)):
                     yield Failure(matrix, record, each)
+
+
+def with_limits(table: Table, limits: Sequence[Limit], found: Sequence[Failure]) -> Table:
+    """The table that says which limits were set, and which heads do not keep them."""
+    failed = [
+        {"label": each.matrix.label, "layer": each.record.layer, "head": each.record.head,
+         "measure": each.record.measure, "value": each.record.value, "limit": each.limit.at(each.matrix)}
+        for each in found
+    ]  # fmt: skip
+    return replace(table, study={**table.study, "limits": [str(each) for each in limits], "failures": failed})
 
 
 def keeps(record: Record, of: Limit, bound: float) -> bool:

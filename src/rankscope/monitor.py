@@ -53,13 +53,14 @@ class Cost:
         return f"{measured}, {each:.3f} s each, {100 * self.share:.2f} % of the time"
 
 
-@dataclass
+@dataclass(repr=False)
 class Monitor:
     """Measures the attention of a model in every so many training steps, and appends a row for each layer and measure.
 
     It follows the calls of the model in training mode; calls in evaluation mode neither count nor are measured. The
     step that is measured computes what it would have computed, gradients included. Heads are spread over each layer,
-    and one text of a batch is taken: what is seen is a sample.
+    and one text of a batch is taken: what is seen is a sample. A monitor that fails says so in a warning and looks no
+    more; it never ends the training.
 
     Args:
         model: a `torch.nn.Module`.
@@ -84,7 +85,7 @@ class Monitor:
     heads: int = 4
     layers: Iterable[int] | None = None
     enabled: bool = True
-    rows: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    rows: list[dict[str, Any]] = field(default_factory=list)
     cost: Cost = field(default_factory=Cost)
     step: int = 0
 
@@ -104,6 +105,9 @@ class Monitor:
             self.model.register_forward_pre_hook(self._begin),
             self.model.register_forward_hook(self._end, always_call=True),
         ]
+
+    def __repr__(self) -> str:
+        return f"<Monitor of {type(self.model).__name__}, every {self.every} steps: {self.cost}>"
 
     @property
     def latest(self) -> dict[str, float]:
@@ -195,8 +199,12 @@ class Monitor:
 
         self._known = {}
         layers = None if self.layers is None else frozenset(self.layers)
-        self._watching = sampling(module, self._measure, self.heads, layers)
-        self._watching.__enter__()
+        try:
+            watching = sampling(module, self._measure, self.heads, layers, self._failed)
+            watching.__enter__()
+            self._watching = watching
+        except Exception as reason:
+            self._failed(reason)
         self.cost.measured += 1
         self.cost.seconds += time.perf_counter() - now
 
@@ -205,10 +213,17 @@ class Monitor:
         if self._watching is not None:
             watching, self._watching = self._watching, None
             watching.__exit__(None, None, None)
-            if out is not None:
+            if out is not None and self.enabled:
                 self._append()
         if module.training and not self._external:
             self.step += 1
+
+    def _failed(self, reason: Exception) -> None:
+        """What looks at a training must not end it: it says what has failed, and looks no more."""
+        if self.enabled:
+            self.enabled = False
+            text = f"rankscope.Monitor is disabled from step {self.step} on: {type(reason).__name__}: {reason}"
+            warnings.warn(text, stacklevel=2)
 
     def _measure(self, make: Callable[[], Any], stack: str, layer: int) -> None:
         """The measures of one head."""

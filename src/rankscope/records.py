@@ -48,8 +48,9 @@ class Matrix:
     """One row of `matrices`: where a matrix comes from. `digest` is the SHA-256 of the numbers that made it.
 
     `notes` say what was done to it that its reader should know, such as rows that see nothing. `stack` names the heads
-    of a model that belong together, and `fidelity` says how far the matrix is from what that model computed: the
-    largest |P·V − out| over the largest |out|, or the largest difference of weights. `network` says which network the
+    of a model that belong together, and `fidelity` says how far the matrix is from what that model computed: of fused
+    attention the largest |P·V − out| of a head over its largest |out|, for the model's values and for random ones, else
+    the largest difference of weights. `network` says which network the
     row stands for, in a study of depth.
     """
 

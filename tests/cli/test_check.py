@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from rankscope.report.sentences import sentences
+from rankscope.result import read
 from tests.generators.tiny import Models, text
 from tests.process import SAMPLE, called, strict_json
 
@@ -47,6 +49,18 @@ def test_a_model_is_checked_on_a_text_and_the_result_is_kept(tmp_path: Path) -> 
     document = strict_json(kept.read_bytes())
     assert {record["measure"] for record in document["records"]} == {"max_logit"}
     assert document["command"].startswith("rankscope check")
+    assert document["study"]["limits"] == ["max_logit ≤ -1e+09"]
+    assert [(each["layer"], each["head"]) for each in document["study"]["failures"]] == [(1, 0), (1, 1)]
+
+
+def test_a_report_of_a_check_begins_with_its_verdict(tmp_path: Path) -> None:
+    done = called("check", SAMPLE, "--min", "effective_rank=7", "-o", tmp_path / "kept.json")
+    assert done.status == 1
+    table = read(tmp_path / "kept.json").table
+    assert sentences(table)[0] == "1 head does not keep the limits effective_rank ≥ 7: layer.5.attention head 0."
+    called("check", SAMPLE, "--min", "effective_rank=2", "-o", tmp_path / "passed.json")
+    table = read(tmp_path / "passed.json").table
+    assert sentences(table)[0] == "All keep the limits that were set: effective_rank ≥ 2."
 
 
 @pytest.mark.parametrize(

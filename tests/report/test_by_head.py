@@ -130,6 +130,16 @@ def test_what_changes_is_said_pair_by_pair() -> None:
     )
 
 
+def test_an_encoder_is_compared_with_its_own_variants() -> None:
+    table = heads(1, 2, ("encoder trained", "decoder trained", "encoder causal", "decoder causal"))
+    *_, encoder, decoder = of_heads(table)
+    assert encoder.startswith("What if causal in the encoder: the effective rank is higher in 2 of 2 heads, ")
+    assert encoder.endswith("2 on average instead of 1.5.")
+    assert decoder.startswith("What if causal in the decoder: ")
+    assert decoder.endswith("2.25 on average instead of 1.75.")
+    assert by_head.title_of(table) == "tiny: 4 heads as trained and in 1 variant"
+
+
 def test_an_encoder_and_a_decoder_are_two_things_and_no_variants() -> None:
     said = " ".join(of_heads(heads(2, 2, ("encoder", "decoder", "cross"))))
     assert "What if" not in said

@@ -17,7 +17,7 @@ class Origin:
     """Where a matrix comes from: the columns of `records.Matrix` that do not depend on its numbers, and its place.
 
     `stack` names the heads that belong together, layer by layer, whatever else they differ in: the encoder of a model,
-    or its decoder; empty where there is one. `fidelity` says of a captured head how far its matrix is from what the
+    or its decoder; "model" where there is one. `fidelity` says of a captured head how far its matrix is from what the
     model computed. `limits` hold, by measure, what theory says of large matrices of this kind.
     """
 

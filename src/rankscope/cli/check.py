@@ -61,7 +61,7 @@ def check(
     o.set_threads(blas_threads)
     from dataclasses import replace
 
-    from rankscope.check import failures, limit
+    from rankscope.check import failures, limit, with_limits
     from rankscope.report.save import save
     from rankscope.study import Study, run
 
@@ -85,19 +85,12 @@ def check(
     names = tuple(dict.fromkeys(each.measure for each in limits))
     with m.progress_bar(quiet) as progress:
         result = run(Study((source,), names, blas_threads=blas_threads), workers=workers, progress=progress)
-    result = replace(result, table=replace(result.table, command=m.command_of(context, "path", name)))
     found = list(failures(result.table, limits))
+    table = with_limits(result.table, limits, found)
+    result = replace(result, table=replace(table, command=m.command_of(context, "path", name)))
     count = len(result.table.matrices)
     if not quiet and format == "json":
-        document = {
-            "checked": count,
-            "limits": [str(each) for each in limits],
-            "failures": [
-                {"label": each.matrix.label, "layer": each.record.layer, "head": each.record.head,
-                 "measure": each.record.measure, "value": each.record.value, "limit": each.limit.at(each.matrix)}
-                for each in found
-            ],
-        }  # fmt: skip
+        document = {"checked": count, "limits": table.study["limits"], "failures": table.study["failures"]}
         print(json.dumps(document, allow_nan=False, ensure_ascii=False))
     elif not quiet:
         from rankscope.report.cells import counted, printable

@@ -100,6 +100,8 @@ def entry_of(what: str, entry: Any) -> dict[str, Any]:
         raise malformed(what, "has a layer in its metadata whose numbers are not finite")
     if min([entry["scale"], *known]) < 0 or min(caps, default=1) <= 0:
         raise malformed(what, "has a layer in its metadata whose scale, cap or fidelity has the wrong sign")
+    if caps and entry["bias"] is not None:
+        raise malformed(what, "has a layer in its metadata with a cap and a bias, not saying which is first")
     return dict(entry)
 
 
@@ -120,8 +122,10 @@ def of_layer(
     else:
         raise malformed(what, "has neither queries and keys nor scores")
     site = Site(entry["stack"], entry["layer"], entry["module"], entry["call"])
+    changes = {"": options.mask, "kernel=": options.kernel, "scale=": options.scale}
+    variant = " ".join(f"{key}{value}" for key, value in changes.items() if value is not None)
     for place, number in enumerate(entry["heads"]):
-        stack, label = label_of(site, entry["text"], number, several=several)
+        stack, label = label_of(site, entry["text"], number, several=several, variant=variant)
         origin = Origin(
             label=displayed(label),
             source=displayed(archive.metadata.get("model", archive.path.name)),
@@ -147,18 +151,16 @@ def of_layer(
                 own.get("query"), own.get("key"), own.get("scores"), seen, bias, float(scale), entry["cap"], sink,
                 entry["of"], site.crosses,
             )  # fmt: skip
-            changed = any(each is not None for each in (options.mask, options.kernel, options.scale))
-            return head.operator(replace(origin, fidelity=None) if changed else origin, options.mask, options.kernel)
+            return head.operator(replace(origin, fidelity=None) if variant else origin, options.mask, options.kernel)
 
         yield Job(origin, shape, make)
 
 
 def values_of(stored: Stored, place: int, part: str, what: str) -> Array:
-    """The queries, keys or scores of one head."""
+    """The queries, keys or scores of one head, which may hold anything where there is padding."""
     values = stored.read().values[place]
     if np.iscomplexobj(values):
         raise malformed(what, f"has complex {part}")
-    check_finite(np.where(np.isneginf(values), 0.0, values) if part == "scores" else values, f"the {part} of {what}")
     return np.asarray(values)
 
 

@@ -37,6 +37,9 @@ HEADINGS: Final = {
 }
 """Short names for columns."""
 
+TRAINED: Final = "trained"
+"""What the heads of a model are called beside variants of them."""
+
 Rows = list[list[str]]
 
 
@@ -79,6 +82,20 @@ def stacks_of(table: Table) -> list[Stack]:
             else:
                 stack.means.setdefault(record.measure, {}).setdefault(record.layer, record)
     return list(found.values())
+
+
+def families(found: Sequence[Stack]) -> list[tuple[Stack, dict[str, Stack]]]:
+    """Each stack as it was trained with the variants of it by name; without variants every stack by itself."""
+    by_prefix: dict[str, tuple[Stack, dict[str, Stack]]] = {
+        stack.name.removesuffix(TRAINED): (stack, {}) for stack in found if stack.name.endswith(TRAINED)
+    }
+    if not by_prefix:
+        return [(stack, {}) for stack in found]
+    for stack in found:
+        prefix = max((each for each in by_prefix if stack.name.startswith(each)), key=len, default=None)
+        if prefix is not None and stack is not by_prefix[prefix][0]:
+            by_prefix[prefix][1][stack.name.removeprefix(prefix)] = stack
+    return list(by_prefix.values())
 
 
 def suits(table: Table) -> bool:
@@ -200,15 +217,11 @@ def brief(value: float) -> str:
 def title_of(table: Table) -> str:
     """The model, and how many heads there are."""
     models = list(dict.fromkeys(printable(matrix.source) for matrix in table.matrices))
-    stacks: dict[str, int] = {}
-    for matrix in table.matrices:
-        heads = sum(record.head is not None for record in table.of(matrix)[:1])
-        stacks[matrix.stack or ""] = stacks.get(matrix.stack or "", 0) + heads
-    first = next(iter(stacks))
-    if first.endswith("trained"):
-        variants = f" as trained and in {counted(len(stacks) - 1, 'variant')}"
-        return f"{', '.join(models)}: {counted(stacks[first], 'head')}{variants}"
-    return f"{', '.join(models)}: {counted(sum(stacks.values()), 'head')}"
+    found = families(stacks_of(table))
+    heads = sum(table.of(matrix)[0].head is not None for stack, _ in found for matrix in stack.matrices)
+    names = {name for _, variants in found for name in variants}
+    more = f" as trained and in {counted(len(names), 'variant')}" if names else ""
+    return f"{', '.join(models)}: {counted(heads, 'head')}{more}"
 
 
 def to_lines(table: Table, width: int) -> list[str]:

@@ -6,16 +6,13 @@ from statistics import fmean
 from typing import Final
 
 from rankscope.records import Matrix, Record, Table
-from rankscope.report.by_head import Stack, brief, main_of, stacks_of
+from rankscope.report.by_head import TRAINED, Stack, brief, families, main_of, stacks_of
 from rankscope.report.cells import counted, printable, short
 from rankscope.report.chance import side_of
 from rankscope.report.factors import by, directions
 
 ALONE: Final = "model"
 """What the only stack of a model is called."""
-
-TRAINED: Final = "trained"
-"""What its heads are called beside variants of them."""
 
 NAMED: Final = 3
 """Heads that are named."""
@@ -26,13 +23,12 @@ Place = tuple[int, int]
 def of_heads(table: Table) -> Iterator[str]:
     """What the heads of a model show, stack by stack, and what changes under another mask, plan or kernel."""
     measure = main_of(table)
-    first, *others = stacks_of(table)
-    variants = [stack for stack in others if any(set(stack.heads[measure]) & set(first.heads[measure]))]
-    compared = first.name.endswith(TRAINED)
-    for stack in [first] if compared else [first, *others]:
+    found = families(stacks_of(table))
+    for stack, _ in found:
         yield from of_stack(stack, measure)
-    for stack in variants if compared else []:
-        yield from what_if(first, stack, measure)
+    for stack, variants in found:
+        for name, other in variants.items():
+            yield from what_if(stack, other, printable(name), measure)
 
 
 def of_stack(stack: Stack, measure: str) -> Iterator[str]:
@@ -59,8 +55,9 @@ def own_heads(table: Table, matrices: list[Matrix]) -> list[Matrix]:
 
 def where_of(stack: Stack) -> str:
     """The stack in words, where there are several."""
-    names = {"": "", ALONE: "", TRAINED: "", "encoder": " of the encoder", "decoder": " of the decoder"}
-    return names.get(stack.name, f" of {printable(stack.name)}").replace("of cross", "of cross-attention")
+    names = {"": "", ALONE: "", "encoder": " of the encoder", "decoder": " of the decoder"}
+    own = stack.name.removesuffix(TRAINED).strip()
+    return names.get(own, f" of {printable(own)}").replace("of cross", "of cross-attention")
 
 
 def of_size(stack: Stack) -> str:
@@ -96,7 +93,7 @@ def null_of(records: Sequence[Record]) -> str:
     return f"; matched random attention has {joined(texts)}{unlike}"
 
 
-def what_if(first: Stack, other: Stack, measure: str) -> Iterator[str]:
+def what_if(first: Stack, other: Stack, label: str, measure: str) -> Iterator[str]:
     """How the heads change under a variant, pair by pair."""
     own, changed = first.heads[measure], other.heads[measure]
     both = [(own[place], changed[place]) for place in own if place in changed]
@@ -107,7 +104,7 @@ def what_if(first: Stack, other: Stack, measure: str) -> Iterator[str]:
     lower, higher = directions(pairs)
     side, count = ("lower", lower) if lower >= higher else ("higher", higher)
     name, heads = measure.replace("_", " "), counted(len(pairs), "head")
-    label = printable(other.name)
+    label += where_of(first).replace(" of", " in", 1)
     if not count:
         yield f"What if {label}: the {name} stays the same in {heads}."
         return

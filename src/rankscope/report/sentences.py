@@ -33,7 +33,12 @@ CLIFF: Final = 1e4
 
 
 def sentences(table: Table) -> list[str]:
-    """What the numbers of a table mean together: for one matrix its ranks, for several what differs."""
+    """What the numbers of a table mean together, limits first: for one matrix its ranks, for several what differs."""
+    return [*of_limits(table), *of_numbers(table)]
+
+
+def of_numbers(table: Table) -> list[str]:
+    """What the numbers of a table mean together."""
     if table.over_depth:
         from rankscope.report.told import sentences as told
 
@@ -211,6 +216,18 @@ def of_model(table: Table, matrices: list[Matrix]) -> Iterator[str]:
     own = own_heads(table, matrices)
     yield from against_chance([(found(table, matrix), matrix) for matrix in own])
     yield from faithful(table, own)
+
+
+def of_limits(table: Table) -> Iterator[str]:
+    """Which limits were set, and which heads do not keep them."""
+    limits = ", ".join(map(printable, table.study.get("limits", ())))
+    failed = list(dict.fromkeys(printable(each["label"]) for each in table.study.get("failures", ())))
+    if limits and not failed:
+        yield f"All keep the limits that were set: {limits}."
+    elif limits:
+        named = joined(failed[:MOST_NAMED]) + (f" and {len(failed) - MOST_NAMED} more" if failed[MOST_NAMED:] else "")
+        noun = "head does" if len(failed) == 1 else "heads do"
+        yield f"{len(failed)} {noun} not keep the limits {limits}: {named}."
 
 
 def faithful(table: Table, own: list[Matrix]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """What if: the same queries and keys under other masks, plans and kernels; what cannot be had is named in the notes."""
 
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -254,8 +255,8 @@ def test_a_kernel_that_the_mask_of_the_model_does_not_allow_is_left_out_by_name(
         "kernel=retnet layer 1 head 0", "kernel=efficient layer 0 head 0",
     ]  # fmt: skip
     assert found.notes == (
-        "kernel=retnet: layer 0 is left out, the mask bidirectional with the kernel retnet",
-        "kernel=efficient: layer 1 is left out, the mask causal with the kernel efficient",
+        "kernel=retnet: left out of layer 0, the mask bidirectional with the kernel retnet",
+        "kernel=efficient: left out of layer 1, the mask causal with the kernel efficient",
     )
     made(found)
 
@@ -270,9 +271,9 @@ BIASED = drawn(1, HEADS, N, N, seed=9).masked_fill(later, -math.inf)
 def test_heads_that_add_to_scores_are_left_out_where_that_is_not_known() -> None:
     found = work(["bidirectional", "causal & window:2", "kernel=sigmoid", "kernel=linear"], layer(0, mask=BIASED))
     assert found.notes == (
-        "bidirectional: layer 0 is left out, the mask bidirectional shows 15 places of which what the model adds to "
+        "bidirectional: left out of layer 0, the mask bidirectional shows 15 places of which what the model adds to "
         "the scores is not known",
-        "kernel=linear: layer 0 is left out, the position captured with the kernel linear",
+        "kernel=linear: left out of layer 0, the position captured with the kernel linear",
     )
     operators = made(found)
     assert {each.origin.stack for each in operators.values()} == {"trained", "causal & window:2", "kernel=sigmoid"}
@@ -290,14 +291,22 @@ def test_a_bias_of_a_head_that_is_not_chosen_leaves_out_none() -> None:
     one = torch.zeros(1, HEADS, N, N)
     one[0, 2] = drawn(N, N).masked_fill(later, -math.inf)
     assert work("bidirectional", layer(0, mask=one), heads=frozenset([1])).notes == ()
-    assert len(work("bidirectional", layer(0, mask=one), heads=frozenset([2])).notes) == 1
+    assert len(work(["bidirectional", "causal"], layer(0, mask=one), heads=frozenset([2])).notes) == 1
+
+
+def test_variants_of_which_no_head_has_any_are_refused() -> None:
+    with pytest.raises(
+        RankscopeError, match="bidirectional, kernel=linear of tiny: no head has such a variant"
+    ) as caught:
+        work(["bidirectional", "kernel=linear"], layer(0, mask=BIASED))
+    assert caught.value.code == "RS003"
 
 
 def test_cross_attention_has_no_mask_of_its_own_and_may_have_a_kernel() -> None:
     cross = layer(0, site=Site("cross", 0, "x"))
     found = work(["causal", "heads", "kernel=sigmoid"], cross)
     assert found.notes == tuple(
-        f"{name}: cross layer 0 is left out, whose queries and keys are of two texts" for name in ("causal", "heads")
+        f"{name}: left out of cross layer 0, whose queries and keys are of two texts" for name in ("causal", "heads")
     )
     assert {each.origin.stack for each in made(found).values()} == {"cross trained", "cross kernel=sigmoid"}
 
@@ -308,7 +317,7 @@ def test_scores_that_are_no_product_stay_as_trained() -> None:
     options: dict[str, Any] = {"without_pairs": {site: (1, HEADS, (N, N))}, "again": lambda _: scores}
     found = work(["causal", "kernel=sigmoid"], layer(0), **options)
     assert found.notes == tuple(
-        f"{name}: layer 1 is left out, whose scores are no product of queries and keys"
+        f"{name}: left out of layer 1, whose scores are no product of queries and keys"
         for name in ("causal", "kernel=sigmoid")
     )
     labels = [job.origin.label for job in found.jobs if job.origin.layer == 1]
@@ -318,9 +327,10 @@ def test_scores_that_are_no_product_stay_as_trained() -> None:
 
 def test_notes_of_the_capture_are_kept_and_each_stands_once() -> None:
     kept = Capture("tiny", [layer(0, mask=BIASED), layer(0, site=Site("", 0, "h.0", 1), mask=BIASED)], said=("said",))
-    notes = WhatIf(kept, (variant("bidirectional"), variant("bidirectional"))).work().notes
+    notes = WhatIf(kept, (variant("bidirectional"), variant("causal"), variant("bidirectional"))).work().notes
     assert notes[0] == "said"
     assert len(notes) == len(set(notes)) == 2
+    assert notes[1].startswith("bidirectional: left out of layer 0, the mask")
 
 
 # ------------------------------------------------------------------------------------------------------ whole models
@@ -346,5 +356,5 @@ def test_every_head_of_a_model_has_its_variant_or_is_named(name: str) -> None:
     made(found)
     for each in names:
         had = {(job.origin.layer, job.origin.stack) for job in found.jobs if (job.origin.stack or "").endswith(each)}
-        lacking = [note for note in found.notes if note.startswith(f"{each}: ")]
-        assert len(had) + 2 * len(lacking) == 2 * len(source.captured.held), each
+        lacking = sum(len(re.findall(r"layer \d+", note)) for note in found.notes if note.startswith(f"{each}: "))
+        assert len(had) + 2 * lacking == 2 * len(source.captured.held), each

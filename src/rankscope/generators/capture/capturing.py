@@ -114,8 +114,9 @@ def capture(
 
     Softmax attention is found however it is called: by `scaled_dot_product_attention`, `nn.MultiheadAttention`, or
     written out. Each matrix is made anew in float64 from the queries and keys that the model used, and compared with
-    what the model made of them: `fidelity` in tables is the largest |P·V − out| of a head over the largest |out|, or
-    the largest difference of weights where a model holds these.
+    what the model made of them: `fidelity` in tables is the largest difference of weights where a model holds these.
+    Fused attention does not: there it is the largest |P·V − out| of a head over its largest |out|, for the values of
+    the model and for random ones, which no other matrix would agree with.
 
     Args:
         model: a `torch.nn.Module`. What it runs is its own code.

@@ -1,7 +1,7 @@
 """Following a model while it runs: in which module it is, and which layer each call of attention belongs to."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from inspect import signature
@@ -28,6 +28,9 @@ def names_of(model: Any) -> list[str]:
     if not isinstance(model, torch.nn.Module):
         given = f"a model of type {type(model).__name__}"
         raise error("RS105", given, "give a torch.nn.Module; for arrays there is rankscope.attention")
+    if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
+        given = f"a {type(model).__name__} that torch.compile has compiled, whose attention is not seen"
+        raise error("RS105", given, "give the model before it is compiled")
     return [name for name, _ in model.named_modules()]
 
 
@@ -69,7 +72,11 @@ class Follower:
 
 def shapes_of(module: Any, given: tuple[Any, ...], named: Mapping[str, Any]) -> list[torch.Size]:
     """The shapes of the tokens that a module is given, and of others that are called those of keys."""
-    every = {**dict(zip(signature(module.forward).parameters, given, strict=False)), **named}
+    try:
+        names: Iterable[str] = signature(module.forward).parameters
+    except (TypeError, ValueError):  # of code that is no longer Python, such as a scripted module's
+        names = map(str, range(len(given)))
+    every = {**dict(zip(names, given, strict=False)), **named}
     tokens = {
         name: each
         for name, each in every.items()

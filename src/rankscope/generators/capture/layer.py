@@ -25,8 +25,8 @@ class Layer:
 
     `scale` is the whole factor on q kᵀ, `mask` what was added to the scores or which keys are seen (broadcast to batch,
     heads, n, m), and `causal` hides later keys, aligned at the first. `sinks` has a logit for each head. `fidelity` is,
-    for each text and head, how far these numbers are from what the model made of them, in units of the latter's largest
-    magnitude; it speaks `of` the output P·V, or of the weights.
+    for each text and head, how far these numbers are from what the model made of them: `of` the output P·V, in units of
+    its largest magnitude, or of the weights.
     """
 
     site: Site

@@ -21,11 +21,24 @@ Measured = Callable[[Callable[[], Operator], str, int], None]
 
 
 def sampling(
-    model: torch.nn.Module, measured: Measured, heads: int, layers: frozenset[int] | None
+    model: torch.nn.Module,
+    measured: Measured,
+    heads: int,
+    layers: frozenset[int] | None,
+    failed: Callable[[Exception], None],
 ) -> AbstractContextManager[None]:
-    """Follow a call of a model that has begun, and have so many heads of each layer measured, spread over it."""
+    """Follow a call of a model that has begun, and have so many heads of each layer measured, spread over it.
+
+    An error in what looks at the model is told to `failed`, and is none of the model's.
+    """
 
     def took(call: Call, site: Site, module: Any) -> None:
+        try:
+            look(call, site, module)
+        except Exception as reason:
+            failed(reason)
+
+    def look(call: Call, site: Site, module: Any) -> None:
         if layers is not None and site.layer not in layers:
             return
         with torch.no_grad():

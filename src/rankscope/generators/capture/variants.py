@@ -55,19 +55,32 @@ class WhatIf:
     variants: tuple[Variant, ...]
 
     def work(self) -> Work:
-        """The heads as trained, then each variant of them; notes name the heads that one cannot be had of."""
+        """The heads as trained, then each variant of them; notes name the heads that one cannot be had of.
+
+        Raises:
+            UsageError: RS003, variants that no head has.
+        """
         jobs: list[Job] = []
         notes = list(self.captured.notes)
+        reasons: dict[str, None] = {}
         means = any(each.plan is not None for each in self.variants)
         for each in (TRAINED, *self.variants):
+            left_out: dict[str, list[str]] = {}
             for held in self.captured.held:
                 why = "" if each is TRAINED else why_not(held, each, self.captured.heads)
                 if why:
-                    notes.append(f"{each.name}: {called(held.site)} is left out, {why}")
+                    left_out.setdefault(why, []).append(called(held.site))
                     continue
                 found = list(self.captured.jobs_of(held, each))
                 jobs += found
                 jobs += list(mean_jobs(held, found)) if means and found and each.kernel is None else []
+            reasons |= dict.fromkeys(left_out)
+            for why, layers in left_out.items():
+                notes.append(f"{each.name}: left out of {', '.join(dict.fromkeys(layers))}, {why}")
+        if reasons and all(str(job.origin.stack).endswith(TRAINED.name) for job in jobs):
+            names = ", ".join(each.name for each in self.variants)
+            given = f"{names} of {self.captured.source}: no head has such a variant ({'; '.join(reasons)})"
+            raise error("RS003", given, "take others")
         return Work(jobs, tuple(dict.fromkeys(notes)))
 
     def described(self) -> dict[str, Any]:
