@@ -192,6 +192,28 @@ def test_another_mask_kernel_or_scale_is_that_of_the_same_queries_and_keys(tmp_p
             assert found.origin.fidelity is None
 
 
+def test_heads_that_were_changed_are_called_so(tmp_path: Path) -> None:
+    path = dumped(Capture("tiny", [layer(0)]), tmp_path)
+    [found, _] = operators(path, mask="causal", kernel="sigmoid", scale=2.0)
+    assert found.origin.label == "causal kernel=sigmoid scale=2.0 layer 0 head 0"
+    assert found.origin.stack == "causal kernel=sigmoid scale=2.0"
+    assert operators(path)[0].origin.stack == "model"
+
+
+def test_padding_may_hold_what_is_no_number(tmp_path: Path) -> None:
+    """Tokens that see nothing are NaN in many models; they are left out, as they are where the model runs."""
+    seen = torch.ones(1, 1, N, N, dtype=torch.bool)
+    seen[..., 3:] = False
+    made = layer(0, mask=seen)
+    assert made.query is not None
+    assert made.key is not None
+    made.query[:, :, 3:], made.key[:, :, 3:] = math.nan, math.inf
+    captured = Capture("tiny", [made])
+    [found, _] = operators(dumped(captured, tmp_path))
+    assert found.shape == (3, 3)
+    assert np.array_equal(found.matrix, captured.jobs[0].make().matrix)
+
+
 def test_options_that_scores_cannot_have_are_refused(tmp_path: Path) -> None:
     path = dumped(CAPTURES["scores that are hidden"](), tmp_path)
     for options in ({"scale": 2.0}, {"mask": "bidirectional"}, {"kernel": "linear"}):
@@ -298,6 +320,9 @@ MALFORMED: dict[str, Any] = {
     "complex queries": lambda arrays, layers, metadata: arrays.update(
         {"layer.0.query": np.ones((2, N, D), dtype=np.complex64)}),
     "scores of more heads": lambda arrays, layers, metadata: arrays.update({"layer.0.scores": np.ones((3, N, N))}),
+    "a cap and a bias": lambda arrays, layers, metadata: (
+        layers[0].update(cap=5.0, bias="other"), arrays.update(other=np.ones((N, N))),
+    ),
     "another format": lambda arrays, layers, metadata: metadata.update({"rankscope": "rankscope attention 2"}),
 }  # fmt: skip
 

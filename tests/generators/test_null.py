@@ -8,6 +8,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -134,6 +135,8 @@ def test_a_null_is_like_its_original_in_all_but_its_numbers(name: str) -> None:
     assert null.support.tolist() == operator.support.tolist()
     mine, theirs = request_of(null), request_of(operator)
     assert np.array_equal(mine.seen, theirs.seen)
+    if isinstance(mine.kernel, ScoreKernel) and isinstance(theirs.kernel, ScoreKernel):  # scores have another mean
+        mine = replace(mine, kernel=replace(mine.kernel, sink=theirs.kernel.sink))
     assert (mine.kernel, mine.position, mine.empty_rows) == (theirs.kernel, theirs.position, theirs.empty_rows)
     for x, y in (*zip(*(vars(each.tokens).values() for each in (mine, theirs)), strict=True),):
         assert x.shape == y.shape
@@ -173,6 +176,15 @@ def test_scores_vary_within_rows_as_much_as_those_of_the_original(name: str) -> 
             expected = float(np.sqrt((theirs**2).mean()))
             spread = expected / math.sqrt(2 * theirs.size)
             assert abs(float(np.sqrt((mine**2).mean())) - expected) <= 5 * spread
+
+
+def test_a_sink_stays_as_far_from_the_scores_of_the_null_as_from_those_of_the_original() -> None:
+    """Scores and sink that are all larger by 7 are the same attention, and have the same null."""
+    scores = np.random.default_rng(3).standard_normal((12, 12))
+    near, far = (single(from_logits(scores + by, kernel=f"sink:{by - 1}", mask="causal")) for by in (0, 7))
+    assert isinstance(near, Dense)
+    assert np.abs(matched(near, 5).matrix - matched(far, 5).matrix).max() < 64 * UNIT * 8
+    assert matched(near, 5).matrix.sum(axis=1).min() < 0.9
 
 
 def test_nulls_of_several_heads_are_drawn_apart() -> None:

@@ -1,10 +1,10 @@
 """Matched random attention: what a matrix would measure if its scores were noise.
 
 The null of attention whose queries and keys are known has Gaussian ones of the same number and size, the same mask,
-kernel and position with their random parts, and scores of the same variance within rows, before a bias; where features
-of tokens matter and not scores alone, queries and keys of the same size each. Of a bare matrix the logarithms are taken
-as scores, over the entries that are not zero: the null has independent Gaussian logits of their variance within
-rows on the same support, or those of queries and keys where a head size is given.
+kernel and position with their random parts, and scores of the same variance within rows, before a bias; a sink is as
+far from their mean. Where features of tokens matter and not scores alone, queries and keys have the same size each. Of
+a bare matrix the logarithms are taken as scores, over the entries that are not zero: the null has independent Gaussian
+logits of their variance within rows on the same support, or those of queries and keys where a head size is given.
 """
 
 import math
@@ -57,8 +57,8 @@ def of_request(request: Request, operator: Dense | Factored, seed: int, path: st
         scores = glued(request)[0]
         wanted, found = (within_rows(each, request.seen) for each in (scores, glued(drawn)[0]))
         kernel = request.kernel
-        if kernel.sink is not None and request.seen.any():  # it is compared with scores, whose mean noise has not
-            kernel = replace(kernel, sink=kernel.sink - float(scores[request.seen].mean()))
+        if kernel.sink is not None:  # it is compared with scores, whose mean noise has not
+            kernel = replace(kernel, sink=kernel.sink - mean_of(scores, request.seen))
         made = built(replace(drawn, scale=wanted / found if found else 0.0, kernel=kernel))
     else:
         with np.errstate(over="ignore"):  # what overflows is refused by name where it is used
@@ -91,6 +91,13 @@ def size_of(tokens: Float64) -> float:
     """The root mean square of the entries."""
     exponent = power_of_two(tokens)
     return float(scaled(math.sqrt(float((scaled(tokens, -exponent) ** 2).mean())), exponent)) if tokens.size else 0.0
+
+
+def mean_of(scores: Float64, seen: Boolean) -> float:
+    """The mean over the entries that are seen."""
+    shown = scores[seen]
+    exponent = power_of_two(shown)
+    return float(scaled(scaled(shown, -exponent).mean(), exponent)) if shown.size else 0.0
 
 
 def within_rows(scores: Float64, seen: Boolean) -> float:

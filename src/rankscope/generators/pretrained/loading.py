@@ -127,7 +127,9 @@ def check_device(name: str) -> None:
         torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError, NotImplementedError) as reason:
         given = f"--device {displayed(name)}: torch cannot compute there"
-        raise error("RS002", given, "take cpu, or a device that torch sees here: cuda, mps") from reason
+        present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        others = [each for each, is_there in present.items() if is_there]
+        raise error("RS002", given, f"take {' or '.join(['cpu', *others])}") from reason
 
 
 def torch_dtype(name: str | None) -> Any:
