@@ -154,8 +154,8 @@ with torch.no_grad(), rs.capture(network.eval(), each=lambda A: print(A.origin.l
     network(torch.randn(1, 40, 32))
 
 # %% [markdown]
-# A toy task: tell the first token at every place. Its heads learn to look at one token, and the effective rank of the second
-# layer falls.
+# A toy task: tell the first token at every place. Its heads learn to look at one token, and the effective rank of the
+# second layer falls.
 
 # %%
 optimiser = torch.optim.Adam(network.parameters(), 3e-3)

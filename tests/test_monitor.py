@@ -224,3 +224,106 @@ def test_a_compiled_model_is_refused_before_it_runs(start: Any) -> None:
 
 def test_a_monitor_prints_as_what_it_costs() -> None:
     assert repr(rs.Monitor(encoder(), every=7)).startswith("<Monitor of TransformerEncoder, every 7 steps: 0 of 0")
+
+
+class Stopped(nn.Module):
+    """Attention, and then what happens to a training that is interrupted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
+        self.after: Any = lambda: None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.attention(x, x, x)[0]
+        self.after()
+        return x
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def left(model: nn.Module) -> tuple[int, int]:
+    """Hooks and modes that are on."""
+    hooks = sum(len(each._forward_hooks) + len(each._forward_pre_hooks) for each in model.modules())
+    return hooks, len(torch.overrides._get_current_function_mode_stack())  # type: ignore[no-untyped-call]
+
+
+def test_an_interrupted_step_leaves_nothing_behind() -> None:
+    model = Stopped()
+    model.after = interrupt
+    with pytest.raises(KeyboardInterrupt), rs.Monitor(model) as monitor:
+        model(batch())
+    assert (left(model), monitor.rows) == ((0, 0), [])
+
+
+def test_after_an_interrupted_step_monitoring_goes_on_with_the_layers_of_the_model() -> None:
+    model = Stopped()
+    monitor = rs.Monitor(model, every=1)
+    for training in (True, False):
+        model.train().after = interrupt
+        with pytest.raises(KeyboardInterrupt):
+            model(batch())
+        model.train(training).after = lambda: None
+        model(batch())
+        assert {row["layer"] for row in monitor.rows} == {0}
+    assert len(monitor.rows) == len(MEASURES)
+    monitor.close()
+    assert left(model) == (0, 0)
+
+
+def test_a_monitor_may_be_closed_while_the_model_runs() -> None:
+    model = Stopped()
+    monitor = rs.Monitor(model)
+    model.after = monitor.close
+    model(batch())
+    assert left(model) == (0, 0)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+@pytest.mark.parametrize("start", [rs.Monitor, rs.capture])
+@pytest.mark.parametrize("inner", [False, True])
+def test_a_scripted_model_is_refused(start: Any, inner: bool) -> None:
+    scripted: Any = torch.jit.trace(nn.Linear(WIDTH, WIDTH), batch())  # type: ignore[no-untyped-call]
+    with pytest.raises(RankscopeError, match="scripted"), start(nn.Sequential(scripted) if inner else scripted):
+        pass
+
+
+@pytest.mark.parametrize("start", [rs.Monitor, rs.capture])
+def test_a_compiled_part_is_named(start: Any) -> None:
+    model = encoder()
+    model.layers[1].compile(backend="eager")  # type: ignore[union-attr, index]
+    with pytest.raises(RankscopeError, match=r"layers\.1 is compiled"), start(model):
+        pass
+
+
+def test_a_model_that_is_compiled_later_runs_whole_and_that_is_told() -> None:
+    model = encoder()
+    monitor = rs.Monitor(model, every=1)
+    expected = model(batch())
+    monitor.rows.clear()
+    found = torch.compile(model, backend="eager", fullgraph=True)(batch())
+    assert torch.equal(found, expected)
+    with pytest.warns(UserWarning, match="the model was compiled"):
+        monitor.close()
+
+
+@pytest.mark.parametrize("layers", ["0", [0, "1"], [-1], 0.5])
+def test_layers_that_are_none_are_refused_at_once(layers: Any) -> None:
+    with pytest.raises((RankscopeError, TypeError)):
+        rs.Monitor(encoder(), layers=layers)
+
+
+def test_layers_may_be_one_or_any_iterable() -> None:
+    for layers in (1, iter([1])):
+        model = encoder()
+        with rs.Monitor(model, every=1, layers=layers) as monitor:  # type: ignore[arg-type]
+            for number in range(2):
+                model(batch(number))
+        assert {(row["step"], row["layer"]) for row in monitor.rows} == {(0, 1), (1, 1)}
+
+
+def test_layers_that_the_model_has_not_are_named() -> None:
+    with pytest.warns(UserWarning, match="no attention in the layers 7"), rs.Monitor(encoder(), layers=[7]) as monitor:
+        monitor.model(batch())

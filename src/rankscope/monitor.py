@@ -90,16 +90,19 @@ class Monitor:
     step: int = 0
 
     def __post_init__(self) -> None:
+        from rankscope.generators.capture.capturing import chosen as numbers_of
         from rankscope.generators.capture.following import names_of
 
         at_least("every", self.every)
         at_least("heads", self.heads)
         names_of(self.model)
+        self._layers = numbers_of(self.layers)
         self._chosen = chosen(named(self.measures))
         self._known: dict[tuple[str, int], dict[str, list[Any]]] = {}
         self._watching: Any = None
         self._external = False
         self._said = False
+        self._compiled = False
         self._fresh = True
         self._hooks = [
             self.model.register_forward_pre_hook(self._begin),
@@ -117,7 +120,8 @@ class Monitor:
         for row in self.rows:
             value = row["greatest"] if row["measure"] in LARGEST else row["mean"]
             if row["step"] == last and value is not None:
-                place = "/".join(filter(None, ["attention", row["stack"].replace(" ", "."), f"layer.{row['layer']}"]))
+                stack = [] if row["stack"] == "model" else [row["stack"].replace(" ", ".")]
+                place = "/".join(["attention", *stack, f"layer.{row['layer']}"])
                 found[f"{place}/{row['measure']}"] = value
         return found
 
@@ -173,6 +177,11 @@ class Monitor:
 
     def close(self) -> None:
         """Leave the model alone; the rows stay."""
+        self._stop()
+        if self._compiled and not self.rows:
+            self._compiled = False
+            text = "rankscope.Monitor saw no attention: the model was compiled, where it is not seen"
+            warnings.warn(text, stacklevel=2)
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
@@ -185,6 +194,12 @@ class Monitor:
 
     def _begin(self, module: Any, _: Any) -> None:
         """A call of the model begins; in its turn it is followed."""
+        from rankscope.generators.capture.sampling import compiling, sampling
+
+        if compiling():
+            self._compiled = True
+            return
+        self._stop()  # of a call that was interrupted
         if not module.training:
             return
         now = time.perf_counter()
@@ -195,12 +210,9 @@ class Monitor:
         self.cost.steps += 1
         if not self.enabled or self.step % self.every:
             return
-        from rankscope.generators.capture.sampling import sampling
-
         self._known = {}
-        layers = None if self.layers is None else frozenset(self.layers)
         try:
-            watching = sampling(module, self._measure, self.heads, layers, self._failed)
+            watching = sampling(module, self._measure, self.heads, self._layers, self._failed)
             watching.__enter__()
             self._watching = watching
         except Exception as reason:
@@ -210,13 +222,21 @@ class Monitor:
 
     def _end(self, module: Any, _: Any, out: Any) -> None:
         """A call of the model has ended, however it did; one that failed gave nothing, and has no rows."""
-        if self._watching is not None:
-            watching, self._watching = self._watching, None
-            watching.__exit__(None, None, None)
-            if out is not None and self.enabled:
-                self._append()
+        from rankscope.generators.capture.sampling import compiling
+
+        if compiling():
+            return
+        if self._stop() and out is not None and self.enabled:
+            self._append()
         if module.training and not self._external:
             self.step += 1
+
+    def _stop(self) -> bool:
+        """Follow the model no more; whether it was followed."""
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.__exit__(None, None, None)
+        return watching is not None
 
     def _failed(self, reason: Exception) -> None:
         """What looks at a training must not end it: it says what has failed, and looks no more."""
@@ -243,7 +263,9 @@ class Monitor:
         """The rows of one step."""
         if not self._known and not self._said:
             self._said = True
-            text = "rankscope.Monitor saw no attention: load the model with attn_implementation='sdpa' or 'eager'"
+            where = "" if self._layers is None else f" in the layers {', '.join(map(str, sorted(self._layers)))}"
+            remedy = "load the model with attn_implementation='sdpa' or 'eager'"
+            text = f"rankscope.Monitor saw no attention{where}" + (f": {remedy}" if self._layers is None else "")
             warnings.warn(text, stacklevel=2)
         for (stack, layer), found in self._known.items():
             for measure, values in found.items():

@@ -17,13 +17,13 @@ def test_heads_that_do_not_keep_a_limit_are_listed_and_the_status_is_one() -> No
     assert done.status == 1
     assert done.stdout.splitlines() == [
         "failed   layer.5.attention head 0: effective_rank 6.03384 < 7.68 (0.06n)",
-        "6 heads, 1 do not keep: effective_rank ≥ 0.06n",
+        "6 matrices, 1 do not keep: effective_rank ≥ 0.06n",
     ]
 
 
 def test_limits_that_all_keep_give_status_zero() -> None:
     done = called("check", SAMPLE, "--min", "effective_rank=0.02n", "--max", "stable_rank=64")
-    assert (done.status, done.stdout) == (0, "6 heads, all keep: effective_rank ≥ 0.02n, stable_rank ≤ 64\n")
+    assert (done.status, done.stdout) == (0, "6 matrices, all keep: effective_rank ≥ 0.02n, stable_rank ≤ 64\n")
 
 
 def test_the_list_is_json_for_machines() -> None:
@@ -57,7 +57,9 @@ def test_a_report_of_a_check_begins_with_its_verdict(tmp_path: Path) -> None:
     done = called("check", SAMPLE, "--min", "effective_rank=7", "-o", tmp_path / "kept.json")
     assert done.status == 1
     table = read(tmp_path / "kept.json").table
-    assert sentences(table)[0] == "1 head does not keep the limits effective_rank ≥ 7: layer.5.attention head 0."
+    assert (
+        sentences(table)[0] == "Of 6 matrices 1 does not keep the limits effective_rank ≥ 7: layer.5.attention head 0."
+    )
     called("check", SAMPLE, "--min", "effective_rank=2", "-o", tmp_path / "passed.json")
     table = read(tmp_path / "passed.json").table
     assert sentences(table)[0] == "All keep the limits that were set: effective_rank ≥ 2."

@@ -188,4 +188,34 @@ def test_what_stays_the_same_is_counted() -> None:
     table = heads(1, 3, ("trained", "causal"))
     table.records[3] = replace(table.records[3], value=table.records[0].value)
     *_, said = of_heads(table)
-    assert "is higher in 2 of 3 heads and the same in 1, " in said
+    assert "is higher in 2 and the same in 1 of 3 heads, " in said
+
+
+def changed(*pairs: tuple[float, float]) -> str:
+    """The sentence on a variant under which the first value of each pair becomes the second."""
+    table = heads(1, len(pairs), ("trained", "causal"))
+    values = [a for a, _ in pairs] + [b for _, b in pairs]
+    table.records[:] = [replace(record, value=value) for record, value in zip(table.records, values, strict=True)]
+    return list(of_heads(table))[-1]
+
+
+def test_values_that_are_zero_or_negative_count_like_others() -> None:
+    assert changed((0.0, 0.5), (0.0, 0.0), (0.25, 0.25), (0.5, 1.0)) == (
+        "What if causal: the effective rank is higher in 2 and the same in 2 of 4 heads; 0.438 on average instead "
+        "of 0.188."
+    )
+    assert "is higher in 1 and lower in 1 of 2 heads; " in changed((-3.0, -1.0), (1.0, -1.0))
+
+
+def test_as_many_higher_as_lower_are_both_said() -> None:
+    assert "is higher in 1 and lower in 1 of 2 heads, with factors of 0.5 to 2 over all" in changed((1, 2), (2, 1))
+
+
+def test_the_size_stands_beside_ranks_alone() -> None:
+    table = heads(1, 30, measures=("sink_rate",))
+    table.records[:6] = [replace(record, value=0.0) for record in table.records[:6]]
+    assert list(of_heads(table)) == ["Lowest: 6 heads have sink rate 0."]
+
+
+def test_cross_attention_is_called_so_for_each_text() -> None:
+    assert "of text 0 cross-attention " in " ".join(of_heads(heads(2, 2, ("text 0 cross", "text 1 cross"))))

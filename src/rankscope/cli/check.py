@@ -98,8 +98,9 @@ def check(
         for each in found:
             print(f"failed   {printable(str(each))}")
         heads_failed = len({each.matrix.id for each in found})
-        verdict = f"{heads_failed} do not keep" if found else "all keep"
-        print(f"{counted(count, 'head')}, {verdict}: {', '.join(map(str, limits))}")
+        known = any(each.record.value is not None for each in found)
+        verdict = f"{heads_failed} {'do not keep' if known else 'are not known to keep'}" if found else "all keep"
+        print(f"{counted(count, 'matrix')}, {verdict}: {', '.join(map(str, limits))}")
     for file in paths:
         save(result.table, file, None)
     tell(result, "table", paths, verbose=False)

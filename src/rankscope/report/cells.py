@@ -64,8 +64,14 @@ def parted(labels: list[str]) -> tuple[str, list[str]]:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun in the right form."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """A number with its noun in the right form.
+
+    >>> counted(1, "matrix"), counted(2, "matrix"), counted(0, "head")
+    ('1 matrix', '2 matrices', '0 heads')
+    """
+    if number == 1:
+        return f"{number} {noun}"
+    return f"{number} matrices" if noun == "matrix" else f"{number} {noun}s"
 
 
 def enumerated(texts: Sequence[str], most: int) -> str:

@@ -57,7 +57,7 @@ def where_of(stack: Stack) -> str:
     """The stack in words, where there are several."""
     names = {"": "", ALONE: "", "encoder": " of the encoder", "decoder": " of the decoder"}
     own = stack.name.removesuffix(TRAINED).strip()
-    return names.get(own, f" of {printable(own)}").replace("of cross", "of cross-attention")
+    return names.get(own, f" of {printable(own)}") + ("-attention" if own.endswith("cross") else "")
 
 
 def of_size(stack: Stack) -> str:
@@ -71,16 +71,16 @@ def lowest(stack: Stack, measure: str, name: str, where: str) -> Iterator[str]:
     found = sorted((float(r.value), place, r) for place, r in stack.heads[measure].items() if r.value is not None)
     if len(found) < 2 or found[0][0] == found[-1][0]:
         return
+    size = of_size(stack) if measure == "effective_rank" else ""
     layer, equal = found[0][1][0], sum(value == found[0][0] for value, _, _ in found)
     if equal > NAMED:
-        yield f"Lowest: {counted(equal, 'head')}{where} have {name} {brief(found[0][0])}{of_size(stack)}."
+        yield f"Lowest: {counted(equal, 'head')}{where} have {name} {brief(found[0][0])}{size}."
         return
     least = list(takewhile(lambda each: each[1][0] == layer, found[:NAMED]))
     heads = joined([str(place[1]) for _, place, _ in least])
     noun, have = ("head", "has") if len(least) == 1 else ("heads", "have")
     values = joined([brief(value) for value, _, _ in least])
     nulls = null_of([record for _, _, record in least])
-    size = of_size(stack) if measure == "effective_rank" else ""
     yield f"Lowest: {noun} {heads} of layer {layer}{where} {have} {name} {values}{size}{nulls}."
 
 
@@ -98,19 +98,19 @@ def what_if(first: Stack, other: Stack, label: str, measure: str) -> Iterator[st
     own, changed = first.heads[measure], other.heads[measure]
     both = [(own[place], changed[place]) for place in own if place in changed]
     pairs = [(float(a.value), float(b.value)) for a, b in both if a.value is not None and b.value is not None]
-    pairs = [pair for pair in pairs if pair[0] > 0]
     if not pairs:
         return
     lower, higher = directions(pairs)
-    side, count = ("lower", lower) if lower >= higher else ("higher", higher)
+    count = max(lower, higher)
     name, heads = measure.replace("_", " "), counted(len(pairs), "head")
     label += where_of(first).replace(" of", " in", 1)
     if not count:
         yield f"What if {label}: the {name} stays the same in {heads}."
         return
-    same = len(pairs) - lower - higher
-    unchanged = f" and the same in {same}" if same else ""
-    change = f"the {name} is {side} in {count} of {heads}{unchanged}, {by(pairs, count)}"
+    sides = {"higher": higher, "lower": lower, "the same": len(pairs) - lower - higher}
+    said = joined([f"{side} in {n}" for side, n in sorted(sides.items(), key=lambda each: -each[1]) if n])
+    positive = all(a > 0 and b > 0 for a, b in pairs)
+    change = f"the {name} is {said} of {heads}" + (f", {by(pairs, count)}" if positive else "")
     means = f"{brief(fmean(b for _, b in pairs))} on average instead of {brief(fmean(a for a, _ in pairs))}"
     yield f"What if {label}: {change}; {means}."
 

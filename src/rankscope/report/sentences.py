@@ -226,8 +226,10 @@ def of_limits(table: Table) -> Iterator[str]:
         yield f"All keep the limits that were set: {limits}."
     elif limits:
         named = joined(failed[:MOST_NAMED]) + (f" and {len(failed) - MOST_NAMED} more" if failed[MOST_NAMED:] else "")
-        noun = "head does" if len(failed) == 1 else "heads do"
-        yield f"{len(failed)} {noun} not keep the limits {limits}: {named}."
+        known = any(each["value"] is not None for each in table.study["failures"])
+        one = len(failed) == 1
+        verb = ("does not keep" if one else "do not keep") if known else f"{'is' if one else 'are'} not known to keep"
+        yield f"Of {counted(len(table.matrices), 'matrix')} {len(failed)} {verb} the limits {limits}: {named}."
 
 
 def faithful(table: Table, own: list[Matrix]) -> Iterator[str]:

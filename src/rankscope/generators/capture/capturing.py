@@ -156,7 +156,14 @@ def held_of(layer: Layer) -> Held:
 
 def chosen(numbers: Any) -> frozenset[int] | None:
     """Numbers of layers or heads, or none for all."""
-    return None if numbers is None else frozenset([numbers] if isinstance(numbers, int) else numbers)
+    if numbers is None:
+        return None
+    found = frozenset([numbers] if isinstance(numbers, int | str) else numbers)
+    for each in found:
+        if not hasattr(each, "__index__") or each < 0:
+            given = f"{each!r} as the number of a layer or a head"
+            raise error("RS002", given, "give whole numbers from 0 on, or none for all")
+    return found
 
 
 @dataclass

@@ -28,9 +28,13 @@ def names_of(model: Any) -> list[str]:
     if not isinstance(model, torch.nn.Module):
         given = f"a model of type {type(model).__name__}"
         raise error("RS105", given, "give a torch.nn.Module; for arrays there is rankscope.attention")
-    if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
-        given = f"a {type(model).__name__} that torch.compile has compiled, whose attention is not seen"
-        raise error("RS105", given, "give the model before it is compiled")
+    for name, module in model.named_modules():
+        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
+            given = f"a model whose {name or 'whole'} is compiled by torch.compile, where attention is not seen"
+            raise error("RS105", given, "give the model before it is compiled")
+        if isinstance(module, torch.jit.ScriptModule):
+            given = f"a model whose {name or 'whole'} is scripted by torch.jit, where attention is not seen"
+            raise error("RS105", given, "give the model before it is scripted")
     return [name for name, _ in model.named_modules()]
 
 
@@ -74,7 +78,7 @@ def shapes_of(module: Any, given: tuple[Any, ...], named: Mapping[str, Any]) -> 
     """The shapes of the tokens that a module is given, and of others that are called those of keys."""
     try:
         names: Iterable[str] = signature(module.forward).parameters
-    except (TypeError, ValueError):  # of code that is no longer Python, such as a scripted module's
+    except (TypeError, ValueError):  # of a scripted function, for example
         names = map(str, range(len(given)))
     every = {**dict(zip(names, given, strict=False)), **named}
     tokens = {

@@ -49,9 +49,14 @@ def sampling(
         for number in range(count):
             head = number * layer.heads // count
             origin = Origin(f"layer {site.layer} head {head}", layer=site.layer, head=head)
-            measured(partial(operator_of, layer, head, origin), site.stack, site.layer)
+            measured(partial(operator_of, layer, head, origin), site.stack or "model", site.layer)
 
     return following(model, took, begun=True)
+
+
+def compiling() -> bool:
+    """Whether torch is compiling what runs, rather than running it."""
+    return torch.compiler.is_compiling()
 
 
 def operator_of(layer: Layer, head: int, origin: Origin) -> Operator:

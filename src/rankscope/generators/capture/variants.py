@@ -40,7 +40,14 @@ def variant(text: str) -> Variant:
             raise error("RS002", "the plan 'uniform' as a what-if", "name the mask that every head should have")
         planned = Variant(text.strip(), lambda layer, head, heads, n: plan(Site(layer, head, heads, n, "")))
         return replace(planned, plan=text.strip())
-    parse(text)
+    try:
+        parse(text)
+    except RankscopeError as reason:
+        if reason.code != "RS001":
+            raise
+        plans = ", ".join(name for name in PLANS.names() if name != "uniform")
+        others = f"or a plan ({plans}), or a kernel as kernel=NAME"
+        raise error("RS001", reason.given, f"{reason.remedy.rstrip('.')}; {others}") from reason
     return Variant(text.strip(), lambda layer, head, heads, n: text)
 
 
