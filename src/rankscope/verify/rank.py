@@ -1,5 +1,7 @@
 """Bounds of the rank, proved or refuted."""
 
+import numpy as np
+
 from rankscope.arrays import Float64
 from rankscope.attention import exact
 from rankscope.certificates import Minor, Rank
@@ -55,9 +57,15 @@ def minor_shown(matrix: Exact, order: int, hint: Minor | None) -> str:
 
 
 def chosen(matrix: Float64, order: int) -> Minor:
-    """Columns that are far from dependent, and then rows of these, by QR with column pivots."""
+    """Columns that are far from dependent, and then rows of these, by QR with column pivots.
+
+    Rows and columns are scaled first: beside rounding in the large ones the small ones would not count.
+    """
     from scipy.linalg import qr
 
+    for axis in (1, 0):
+        largest = np.abs(matrix).max(axis=axis, keepdims=True)
+        matrix = matrix / np.where(largest > 0, largest, 1.0)
     columns = qr(matrix, mode="r", pivoting=True)[1][:order]
     rows = qr(matrix[:, columns].T, mode="r", pivoting=True)[1][:order]
     return Minor(tuple(sorted(rows.tolist())), tuple(sorted(columns.tolist())))
