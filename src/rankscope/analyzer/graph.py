@@ -8,7 +8,6 @@ the attention matrices first has a strictly positive column (Wu et al. 2024, arX
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from rankscope.analyzer.depth import depth_measure
 from rankscope.analyzer.measure import unknown
 from rankscope.arrays import Boolean
+from rankscope.lazy import cached_property
 from rankscope.records import Reading
 
 FEW: Final = 16

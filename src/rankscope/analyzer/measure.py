@@ -7,7 +7,6 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Final, Literal, overload
 
 from rankscope.analyzer.needs import BY_STRUCTURE, NEEDS, Needs, Scores
@@ -18,6 +17,7 @@ from rankscope.attention.existing import single
 from rankscope.attention.operators import Operator, stored, stored_differs
 from rankscope.attention.origin import Origin
 from rankscope.errors import RankscopeError, error
+from rankscope.lazy import cached_property
 from rankscope.records import Reading, Record
 from rankscope.registry import Registry
 

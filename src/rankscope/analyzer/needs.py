@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Optional
 
 import numpy as np
@@ -19,6 +18,7 @@ from rankscope.attention.exact import rational
 from rankscope.attention.operators import Concatenation, Dense, Factored, Operator, Product
 from rankscope.attention.structure import Structure, separated, square
 from rankscope.attention.subject import Pair, Weights
+from rankscope.lazy import cached_property
 from rankscope.records import Guarantee
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -12,6 +11,7 @@ from rankscope.arrays import EPS, Float64
 from rankscope.attention.scaled import LOG10_2, Scaled
 from rankscope.attention.tokens import LOST, Tokens
 from rankscope.errors import error
+from rankscope.lazy import cached_property
 from rankscope.records import Reading
 from rankscope.registry import nearest
 

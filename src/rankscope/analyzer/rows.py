@@ -1,12 +1,12 @@
 """The rows of a matrix as distributions over keys."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rankscope.arrays import FLOAT64, Array, Float64, Storage
+from rankscope.lazy import cached_property
 
 
 @dataclass(frozen=True, eq=False, repr=False)

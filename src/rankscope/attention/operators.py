@@ -7,7 +7,6 @@ carries a bound on that.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Optional
 
 import numpy as np
@@ -18,6 +17,7 @@ from rankscope.attention.compose import of_concatenation, of_mean, of_product
 from rankscope.attention.origin import Origin
 from rankscope.attention.structure import Structure, of_array
 from rankscope.attention.subject import Pair, Products, Recurrence, Weights
+from rankscope.lazy import cached_property
 from rankscope.records import Subject
 
 if TYPE_CHECKING:

@@ -1,13 +1,13 @@
 """The exact matrix of some numbers, and the least upper bound of its rank."""
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any
 
 from rankscope.arrays import Boolean
 from rankscope.attention import exact
 from rankscope.attention.definition import operator_of
 from rankscope.certificates import COMPOSED, Numbers
+from rankscope.lazy import cached_property
 from rankscope.verify.integers import integer_rank
 from rankscope.verify.pattern import blocks, cover, lines, pattern
 
