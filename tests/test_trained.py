@@ -3,18 +3,20 @@
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 
-from rankscope.arrays import UNIT
+from rankscope import trained
+from rankscope.arrays import DENSE_COPIES, UNIT
 from rankscope.errors import UsageError
 from rankscope.generators.models import Model
 from rankscope.generators.pretrained.inputs import Text
 from rankscope.generators.pretrained.loading import load_model
 from rankscope.records import Table
-from rankscope.trained import AT_FLOOR, residual_of, trained_depth
+from rankscope.trained import AT_FLOOR, product_of, residual_of, trained_depth
 from tests.generators.tiny import Models, text
 from tests.process import called, strict_json, violations
 
@@ -22,8 +24,8 @@ WORDS = 24
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Models(tmp_path_factory.mktemp("depth"))("bert")
+def folder(models: Models) -> Path:
+    return models("bert")
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +103,8 @@ def test_several_texts_are_refused(folder: Path) -> None:
         assert refused.value.code == "RS003"
 
 
-def test_an_encoder_and_a_decoder_are_two_networks(tmp_path: Path) -> None:
-    folder = Models(tmp_path)("t5")
+def test_an_encoder_and_a_decoder_are_two_networks(models: Models) -> None:
+    folder = models("t5")
     found = trained_depth(Model(str(folder), (Text("words", text(WORDS)),))).table
     names = [matrix.label for matrix in found.matrices if matrix.network]
     assert names[:2] == [f"{folder.name} encoder as it is", f"{folder.name} decoder as it is"]
@@ -122,3 +124,32 @@ def test_the_command_prints_layers_and_writes_valid_json(folder: Path, tmp_path:
     for option in (["--what-if", "causal"], ["--null"], ["-m", "effective_rank"], ["--layers", "0"]):
         refused = called("model", folder, "--text", words, "--depth", *option)
         assert (refused.status, "RS003" in refused.stderr) == (2, True)
+
+
+def test_the_model_reads_its_text_no_oftener_than_it_must(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for its queries and keys and once as it is, once without each part and both, twice with silent attention."""
+    calls = []
+    forward = Model.forward
+
+    def counted(self: Model) -> Any:
+        calls.append(self)
+        return forward(self)
+
+    monkeypatch.setattr(Model, "forward", counted)
+    trained_depth(Model(str(folder), (Text("words", text(WORDS)),)))
+    assert len(calls) == 1 + 3 + 2
+
+
+def test_a_product_that_would_not_fit_is_left_out_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heads of all layers are held together for it; the tokens are measured all the same."""
+    two = 8 * (WORDS + 2) ** 2 * (DENSE_COPIES + 2)
+
+    def scarce(*given: Any) -> Any:
+        with mock.patch("rankscope.arrays.available_memory", return_value=two / 0.8):
+            return product_of(*given)
+
+    monkeypatch.setattr(trained, "product_of", scarce)
+    result = trained_depth(Model(str(folder), (Text("words", text(WORDS)),)))
+    assert not any(matrix.label.startswith("product") for matrix in result.table.matrices)
+    assert "left out: the analysis of 4 matrices of 26 × 26" in " ".join(result.notes)
+    assert len(of(result.table, f"{folder.name} as it is", "log10_residual")) == 3

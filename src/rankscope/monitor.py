@@ -138,14 +138,7 @@ class Monitor:
         path = Path(path)
         if path.suffix.lower() != ".csv":
             raise error("RS002", f"the file {path.name!r} for the rows of a monitor", "end its name with .csv")
-        import csv
-        import io
-
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        atomic_write(path, text.getvalue().encode())
+        atomic_write(path, self.to_frame().to_csv(index=False, lineterminator="\n").encode())
 
     def callback(self) -> Any:
         """A callback for the Trainer of transformers: steps are the Trainer's, and its logs get the latest scalars."""

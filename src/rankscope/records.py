@@ -8,11 +8,11 @@ no infinity in a table.
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from rankscope import __version__
+from rankscope.lazy import cached_property
 from rankscope.registry import nearest
 
 SCHEMA: Final = 1

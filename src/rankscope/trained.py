@@ -20,7 +20,7 @@ from rankscope.attention.operators import Mean, Operator, Product
 from rankscope.attention.origin import Origin
 from rankscope.attention.tokens import Tokens
 from rankscope.depth_study import choose
-from rankscope.errors import UsageError, error
+from rankscope.errors import ResourceError, UsageError, error
 from rankscope.records import Matrix, Reading, Record, Table
 from rankscope.result import Result
 from rankscope.walk import OF_PRODUCTS
@@ -134,13 +134,16 @@ def product_of(model: "Model", stack: str, n: int, count: int, number: int) -> A
 
     Raises:
         UsageError: RS003, not every layer has a matrix of all tokens.
+        ResourceError: RS301, the matrices of all heads do not fit into memory.
     """
     from rankscope.analyzer.analyze import chosen
+    from rankscope.arrays import check_dense
 
+    own = [held for held in model.captured.held if held.site.stack == stack and held.batch == 1]
+    check_dense(n, n, sum(held.heads for held in own))
     layers: dict[int, list[Operator]] = {}
-    for held in model.captured.held:
-        if held.site.stack == stack and held.batch == 1:
-            layers[held.site.layer] = [job.make() for job in model.captured.jobs_of(held)]
+    for held in own:
+        layers[held.site.layer] = [job.make() for job in model.captured.jobs_of(held)]
     if len(layers) != count or any(head.shape != (n, n) for heads in layers.values() for head in heads):
         given = f"the product over layers of {model.name}, in which not every layer has a matrix of all {n} tokens"
         raise error("RS003", given, "there is none")
@@ -174,7 +177,6 @@ def trained_depth(model: "Model | str", *, timing: bool = False) -> Result:
     Raises:
         UsageError: RS003, several texts.
     """
-    from rankscope.arrays import check_dense
     from rankscope.generators.capture.ablation import Parts
 
     started = time.perf_counter()
@@ -194,8 +196,6 @@ def trained_depth(model: "Model | str", *, timing: bool = False) -> Result:
     for path in paths:
         if not all(math.isfinite(float(abs(x).max(initial=0.0))) for x in path.states):
             raise error("RS110", f"NaN or infinity in the activations of {path.origin.label}", "mend the model first")
-    n = max(len(path.states[0]) for path in paths)
-    check_dense(n, n, max(len(path.states) for path in paths))
     with blas_threads(1):
         records = [record for number, path in enumerate(paths) for record in path.records(number)]
         stacks = list(dict.fromkeys(path.stack for path in paths))
@@ -205,7 +205,7 @@ def trained_depth(model: "Model | str", *, timing: bool = False) -> Result:
             sizes = len(path.states[0]), len(path.states) - 1
             try:
                 products.append(product_of(model, stack, *sizes, len(paths) + len(products)))
-            except UsageError as reason:
+            except (UsageError, ResourceError) as reason:
                 notes.append(f"left out: {reason.given}")
     table = Table(
         {"command": "model", "sources": [model.described()], "depth": True, "centre": "mean", "absolute": False},

@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,13 @@ from tests.generators.tiny import (
     Models,
     changed,
     code_with_canary,
-    no_network,
     pickle_with_canary,
     text,
     write_json,
 )
 from tests.process import Ended, called, rankscope, strict_json, violations, without_traceback
 
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    return Models(tmp_path_factory.mktemp("models"))
+pytestmark = pytest.mark.usefixtures("tried")
 
 
 @pytest.fixture(scope="session")
@@ -34,13 +30,6 @@ def essay(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("texts") / "essay.txt"
     path.write_text(text(10), encoding="utf-8")
     return path
-
-
-@pytest.fixture(autouse=True)
-def _offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    tried = no_network(monkeypatch)
-    yield
-    assert tried == []
 
 
 @pytest.fixture

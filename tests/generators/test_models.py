@@ -1,7 +1,6 @@
 """A trained model as a source of matrices: what it reads, which of its heads are kept, and that they are its own."""
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,12 @@ from rankscope.errors import RankscopeError
 from rankscope.generators.models import Model, limit, wants_pixels
 from rankscope.generators.pretrained.directory import directory
 from rankscope.generators.pretrained.inputs import Text, sample_text
-from tests.generators.tiny import LENGTH, Models, changed, no_network, text, write_json
+from tests.generators.tiny import LENGTH, Models, changed, text, write_json
+
+pytestmark = pytest.mark.usefixtures("tried")
 
 UNIT32 = 2.0**-24
 """The unit roundoff of float32."""
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    return Models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(autouse=True)
-def _offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    tried = no_network(monkeypatch)
-    yield
-    assert tried == []
 
 
 def reading(path: Path, *contents: str, **options: Any) -> Model:

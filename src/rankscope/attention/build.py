@@ -171,8 +171,7 @@ def requested(base: Origin, how: How, tokens: Pair, shape: tuple[int, int], dige
     mask = mask_of(how.mask, rows, columns)
     kernel = KERNELS.build(how.kernel) if isinstance(how.kernel, str) else how.kernel
     position = POSITIONS.build(how.position) if isinstance(how.position, str) else how.position
-    positions = np.arange(columns - rows, columns)[:, None]
-    seen = np.broadcast_to(mask.allows(positions, np.arange(columns)[None, :]), (rows, columns))
+    seen = mask.shown(rows, columns)
     if seen.dtype != np.bool_:
         given_type = f"the mask {mask.label!r} answers with {seen.dtype}"
         raise error(

@@ -33,6 +33,17 @@ class Mask:
     allows: Callable[[Any, Any], Any]
     facts: frozenset[Fact] = frozenset()
 
+    def shown(self, rows: int, columns: int) -> Any:
+        """Which of so many keys each query sees, as an array; the queries are the last ones.
+
+        >>> Mask("causal", lambda q, k: k <= q).shown(2, 3).tolist()
+        [[True, True, False], [True, True, True]]
+        """
+        import numpy as np
+
+        queries = np.arange(columns - rows, columns)[:, None]
+        return np.broadcast_to(self.allows(queries, np.arange(columns)[None, :]), (rows, columns))
+
     def __and__(self, other: "Mask") -> "Mask":
         kept = (self.facts | other.facts) & {"lower", "upper"} | (self.facts & other.facts)
         return Mask(f"{self.label} & {other.label}", lambda q, k: self.allows(q, k) & other.allows(q, k), kept)

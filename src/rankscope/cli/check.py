@@ -13,7 +13,6 @@ from rankscope.cli.output import check_outputs, tell
 from rankscope.errors import InputError, error
 
 LIMITS = "Limits"
-FILES = (".npy", ".npz", ".safetensors")
 
 What = Annotated[
     str,
@@ -62,6 +61,7 @@ def check(
     from dataclasses import replace
 
     from rankscope.check import failures, limit, with_limits
+    from rankscope.generators.files import READERS
     from rankscope.report.save import save
     from rankscope.study import Study, run
 
@@ -71,7 +71,7 @@ def check(
         raise error("RS003", "check without a limit", "add --min effective_rank=0.02n, or --max NAME=NUMBER")
     paths = check_outputs(output, None)
     source: Any
-    if Path(path).suffix.lower() in FILES and not Path(path).is_dir():
+    if Path(path).suffix.lower() in READERS and not Path(path).is_dir():
         from rankscope.generators.tensors import File
 
         of_model = {"--text": text, "--image": image, "--layers": layers, "--heads": heads, "--dtype": dtype}

@@ -179,11 +179,8 @@ def mask_of(arrays: Mapping[str, Stored], name: str, place: int, shape: tuple[in
         if not np.isin(values, (0, 1)).all():
             raise malformed(what, "has a mask of other numbers than 0 and 1")
         return np.asarray(values, dtype=bool)
-    rows, columns = shape
-    places = np.arange(columns - rows, columns)[:, None]
     try:
-        allowed = parse(name).allows(places, np.arange(columns)[None, :])
-        return np.array(np.broadcast_to(allowed, shape), dtype=bool)
+        return np.array(parse(name).shown(*shape), dtype=bool)
     except (RankscopeError, RecursionError, OverflowError) as reason:
         raise malformed(what, f"names a mask '{displayed(name)}' that there is not") from reason
 

@@ -7,7 +7,6 @@ one of them is measured the model reads the text again.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
@@ -16,7 +15,7 @@ import numpy as np
 
 from rankscope.arrays import Float64
 from rankscope.errors import error
-from rankscope.generators.capture.capturing import Capture, Recorder
+from rankscope.generators.capture.capturing import Capture, Recorder, chosen
 from rankscope.generators.capture.layer import Layer
 from rankscope.generators.capture.names import Site
 from rankscope.generators.pretrained.directory import Directory, directory
@@ -24,6 +23,7 @@ from rankscope.generators.pretrained.inputs import Text, checked, pixels_of, sam
 from rankscope.generators.pretrained.loading import blamed, config_of, folder_of, model_of, quietly, transformers_module
 from rankscope.generators.stack import Work
 from rankscope.generators.stored import displayed
+from rankscope.lazy import cached_property
 
 GIVEN: Final = "a given text"
 """What a text is called that comes from no file."""
@@ -96,12 +96,8 @@ class Model:
             UsageError: layers or heads that the model has not.
         """
         found, model, inputs, notes = self.loaded
-        numbers = {
-            "layers": None if self.layers is None else frozenset(self.layers),
-            "heads": None if self.heads is None else frozenset(self.heads),
-        }
-        kept = Capture(self.name, heads=numbers["heads"])
-        recorder = Recorder(kept, None, numbers["layers"], numbers["heads"])
+        kept = Capture(self.name, heads=chosen(self.heads))
+        recorder = Recorder(kept, None, chosen(self.layers), kept.heads)
         with blamed(found, f"'{found.name}' failed as it read its input"):
             read(model, inputs, recorder)
         recorder.finish()
@@ -137,6 +133,20 @@ class Model:
             inputs["decoder_input_ids"] = inputs["input_ids"]
         return found, model, inputs, notes
 
+    def forward(self) -> Any:
+        """What the model makes of its text, with the tokens of each layer."""
+        _, model, inputs, _ = self.loaded
+        return model(**inputs, output_hidden_states=True)
+
+    @cached_property
+    def whole(self) -> tuple[Any, Any]:
+        """What the model makes of its text with all of its parts, and what it adds on the way."""
+        from rankscope.generators.capture.ablation import Parts, watched
+
+        found, model, _, _ = self.loaded
+        with blamed(found, f"{self.name} could not read its text"), quietly(transformers_module()):
+            return watched(model, Parts(), self.forward)
+
     def states(self, parts: Any) -> dict[str, list[Float64]]:
         """The tokens that enter each layer and those that leave the last one, of the first text, by stack.
 
@@ -146,15 +156,14 @@ class Model:
         Raises:
             UsageError: RS003, a part that cannot be left out of this model.
         """
-        from rankscope.generators.capture.ablation import without
-        from rankscope.generators.capture.layer import doubles
+        from rankscope.generators.capture.ablation import Parts, without
 
-        found, model, inputs, _ = self.loaded
-        with blamed(found, f"{self.name} could not read its text"), quietly(transformers_module()):
-            out = without(model, parts, lambda: model(**inputs, output_hidden_states=True))
-        named = {"": "hidden_states", "encoder": "encoder_hidden_states", "decoder": "decoder_hidden_states"}
-        listed = {stack: getattr(out, name, None) for stack, name in named.items()}
-        states = {stack: [doubles(each[0]) for each in every] for stack, every in listed.items() if every}
+        out, whole = self.whole
+        if parts != Parts():
+            found, model, _, _ = self.loaded
+            with blamed(found, f"{self.name} could not read its text"), quietly(transformers_module()):
+                out = without(model, parts, self.forward, whole)
+        states = states_of(out)
         if parts.silent or parts.skip:
             return states
         for every in self.states(replace(parts, silent=True)).values():
@@ -230,6 +239,15 @@ def again(model: Any, inputs: dict[str, Any]) -> Callable[[Site], Layer]:
             return last[site]
 
     return of
+
+
+def states_of(out: Any) -> dict[str, list[Float64]]:
+    """The tokens of each layer of the first text, by stack, from what a model gives."""
+    from rankscope.generators.capture.layer import doubles
+
+    named = {"": "hidden_states", "encoder": "encoder_hidden_states", "decoder": "decoder_hidden_states"}
+    listed = {stack: getattr(out, name, None) for stack, name in named.items()}
+    return {stack: [doubles(each[0]) for each in every] for stack, every in listed.items() if every}
 
 
 def apart(tokens: Float64) -> bool:

@@ -7,7 +7,6 @@ Layer l acts on tokens X as X ← X·[skip] + α·Attn(X), then X ← X·[skip] 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -26,6 +25,7 @@ from rankscope.generators.ensembles import ENSEMBLES
 from rankscope.generators.initial import INITIALISATIONS
 from rankscope.generators.plans import Site, check_plan
 from rankscope.generators.stack import called
+from rankscope.lazy import cached_property
 from rankscope.registry import typed
 
 EPSILON: Final = 1e-5

@@ -48,9 +48,8 @@ def of_stack(stack: Stack, measure: str) -> Iterator[str]:
 def own_heads(table: Table, matrices: list[Matrix]) -> list[Matrix]:
     """The heads as the model has them, without variants of them and without what they make together."""
     together = {record.matrix for record in table if record.over is not None}
-    variants = any(str(matrix.stack).endswith(TRAINED) for matrix in table.matrices)
-    kept = [each for each in matrices if each.id not in together]
-    return [each for each in kept if not variants or str(each.stack).endswith(TRAINED)]
+    own = {stack.name for stack, _ in families(stacks_of(table))}
+    return [each for each in matrices if each.id not in together and each.stack in own]
 
 
 def where_of(stack: Stack) -> str:

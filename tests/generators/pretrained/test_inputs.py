@@ -2,7 +2,6 @@
 
 import io
 import os
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,19 +24,9 @@ from rankscope.generators.pretrained.inputs import (
     tokenizer_of,
     tokens_of,
 )
-from tests.generators.tiny import LENGTH, WORDS, Models, changed, code_with_canary, no_network, text, write_json
+from tests.generators.tiny import LENGTH, WORDS, Models, changed, code_with_canary, text, write_json
 
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    return Models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(autouse=True)
-def _offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    tried = no_network(monkeypatch)
-    yield
-    assert tried == []
+pytestmark = pytest.mark.usefixtures("tried")
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from logging import ERROR
 from pathlib import Path
 from typing import Any
@@ -24,20 +24,9 @@ from rankscope.generators.pretrained.loading import (
     transformers_module,
 )
 from tests.generators.builders import tensor, tensors
-from tests.generators.tiny import Models, changed, code_with_canary, no_network, pickle_with_canary, write_json
+from tests.generators.tiny import Models, changed, code_with_canary, pickle_with_canary, write_json
 
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    return Models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(autouse=True)
-def tried(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What is tried of the network: nothing, unless a test expects it."""
-    found = no_network(monkeypatch)
-    yield found
-    assert found == []
+pytestmark = pytest.mark.usefixtures("tried")
 
 
 @pytest.fixture

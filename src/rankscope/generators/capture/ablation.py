@@ -199,13 +199,12 @@ def watched(model: torch.nn.Module, parts: Parts, run: Callable[[], Any]) -> tup
     return out, ablation.found
 
 
-def without(model: torch.nn.Module, parts: Parts, run: Callable[[], Any]) -> Any:
-    """What `run` gives while the model keeps these parts alone.
+def without(model: torch.nn.Module, parts: Parts, run: Callable[[], Any], whole: Found | None = None) -> Any:
+    """What `run` gives while the model keeps these parts alone; `whole` is what `watched` finds in all of it, if known.
 
     Raises:
         UsageError: RS003, the model adds its branches in a way in which these cannot be told apart.
     """
-    why = watched(model, Parts(), run)[1].why_not(parts) if parts.design != "skip+mlp" else ""
-    if why:
+    if parts.design != "skip+mlp" and (why := (whole or watched(model, Parts(), run)[1]).why_not(parts)):
         raise error("RS003", f"{type(model).__name__}, {why}", "keep its skip connections and its MLPs")
     return watched(model, parts, run)[0]

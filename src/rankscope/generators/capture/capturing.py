@@ -46,8 +46,9 @@ class Capture:
 
     def __repr__(self) -> str:
         jobs, layers = self.jobs, len(self.held)
+        plural = "s" if len(jobs) > 1 else ""
         sizes = list(dict.fromkeys(f"{rows} × {columns}" for rows, columns in (job.shape for job in jobs)))
-        heads = f"{len(jobs)} heads of {', '.join(sizes[:3])}" if jobs else "no heads"
+        heads = f"{len(jobs)} head{plural} of {', '.join(sizes[:3])}" if jobs else "no heads"
         return f"<Capture of {self.source}: {layers} layer{'s' * (layers != 1)}, {heads}>"
 
     @property

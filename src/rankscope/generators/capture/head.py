@@ -120,10 +120,8 @@ class Head:
         if self.query is None and not isinstance(built, ScoreKernel):
             given = f"the kernel {built.label} for scores that are no product of queries and keys"
             raise error("RS003", given, "take a kernel of scores")
-        rows, columns = self.seen.shape
-        known = mask_of(mask, rows, columns)
-        places = np.arange(columns - rows, columns)[:, None]
-        wanted = np.broadcast_to(known.allows(places, np.arange(columns)[None, :]), self.seen.shape)
+        known = mask_of(mask, *self.seen.shape)
+        wanted = known.shown(*self.seen.shape)
         unknown = int(np.count_nonzero(wanted & ~self.seen))
         if unknown and (self.query is None or self.bias is not None):
             what = "the scores" if self.query is None else "what the model adds to the scores"

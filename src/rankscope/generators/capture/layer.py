@@ -13,7 +13,7 @@ from rankscope.attention.operators import Operator
 from rankscope.attention.origin import Origin
 from rankscope.generators.capture.head import Head
 from rankscope.generators.capture.names import Site, label_of
-from rankscope.generators.capture.scored import HIDDEN, UNDERFLOW
+from rankscope.generators.capture.scored import HIDDEN, UNDERFLOW, of_group
 from rankscope.generators.stack import Job
 
 Tensor = torch.Tensor
@@ -81,7 +81,7 @@ class Layer:
         check_dense(*self.shape)
         scores = None if self.scores is None else doubles(self.scores[batch, head])
         query = None if self.query is None else doubles(self.query[batch, head])
-        key = None if self.key is None else doubles(self.key[batch, head // (self.heads // self.key.shape[1])])
+        key = None if self.key is None else doubles(of_group(self.key, batch, head, self.heads))
         added = None if self.mask is None else of_head(self.mask, batch, head)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused with its place later
             products = scores if query is None or key is None else self.scale * (query @ key.T)

@@ -79,6 +79,11 @@ def shaped(tokens: Tensor, scores: Tensor) -> Tensor | None:
     return tokens.reshape(batch, heads, *tokens.shape[-2:]) if lead == batch * heads else None
 
 
+def of_group(tokens: Tensor, batch: int, head: int, heads: int) -> Tensor:
+    """The keys or values of one of so many heads, of which groups may share them."""
+    return tokens[batch, head // (heads // tokens.shape[1])]
+
+
 class Head:
     """One head in float64: its scores, what its queries and keys make, and which keys are seen.
 
@@ -86,7 +91,7 @@ class Head:
     """
 
     def __init__(self, query: Tensor, key: Tensor, scores: Tensor, batch: int, head: int) -> None:
-        own, keys = query[batch, head].double(), key[batch, head // (query.shape[1] // key.shape[1])].double()
+        own, keys = query[batch, head].double(), of_group(key, batch, head, query.shape[1]).double()
         units = [torch.finfo(dtype).eps / 2 for dtype in (query.dtype, scores.dtype, torch.float32)]
         self.products = own @ keys.T
         self.scores = scores[batch, head].double()

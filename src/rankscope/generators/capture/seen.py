@@ -11,7 +11,7 @@ from rankscope.arrays import Float64
 from rankscope.generators.capture.interception import Call, Fused, Written
 from rankscope.generators.capture.layer import Layer, of_head, visible
 from rankscope.generators.capture.names import Site
-from rankscope.generators.capture.scored import Product, hidden, places, product_of, sinks_of
+from rankscope.generators.capture.scored import Product, hidden, of_group, places, product_of, sinks_of
 
 Tensor = torch.Tensor
 
@@ -146,7 +146,7 @@ def missed(layer: Layer, batch: int, head: int, known: list[tuple[Tensor, Tensor
     """
     assert layer.query is not None
     assert layer.key is not None
-    query, key = layer.query[batch, head], layer.key[batch, head // (layer.heads // layer.key.shape[1])]
+    query, key = layer.query[batch, head], of_group(layer.key, batch, head, layer.heads)
     scores = layer.scale * (query.double() @ key.double().T)
     rows = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
     if layer.mask is not None or layer.causal:
@@ -158,7 +158,7 @@ def missed(layer: Layer, batch: int, head: int, known: list[tuple[Tensor, Tensor
     weights = torch.softmax(scores, dim=-1)[rows]
     worst = 0.0
     for value, out in known:
-        own = value[min(batch, len(value) - 1), head // (layer.heads // value.shape[1])].double()
+        own = of_group(value, min(batch, len(value) - 1), head, layer.heads).double()
         wanted = out[batch, head][rows].double()
         away = float((weights @ own - wanted).abs().max()) if wanted.numel() else 0.0
         size = float(wanted.abs().max()) if wanted.numel() else 0.0
@@ -243,7 +243,7 @@ def distance(
     if found is None:
         made = scores.double()
     else:
-        key = found.key[batch, head // (found.query.shape[1] // found.key.shape[1])]
+        key = of_group(found.key, batch, head, found.query.shape[1])
         made = found.scale * (found.query[batch, head].double() @ key.double().T)
         made = made if found.cap is None else found.cap * torch.tanh(made / found.cap)
     made = made.masked_fill(gone, -math.inf)
